@@ -1,0 +1,190 @@
+"""THE OBLIGATION: everything a venue must provide. A newcomer reads this file and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from livermore.core.candle import Kline, Timeframe
+from livermore.core.symbol import Symbol, SymbolBook
+from livermore.core.trade import Nanos, Trade
+
+
+class TradeIds(StrEnum):
+    """What a venue's trade ids can prove."""
+
+    CONSECUTIVE = "consecutive"  # +1 per trade and symbol: a hole is a loss
+    ORDERED = "ordered"  # rising, with holes
+    UNIQUE = "unique"  # opaque; only removes duplicates
+    ABSENT = "absent"
+
+
+class Backfill(StrEnum):
+    """How far back a venue gives trades."""
+
+    BY_ID = "by_id"
+    BY_TIME = "by_time"
+    RECENT = "recent"
+    NONE = "none"
+
+
+# ---- what a session tells its stream to do -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The frame is market data: put it into the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this text frame now."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Every wanted topic is acknowledged; trades flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The venue will not serve these native symbols; the others go on."""
+
+    natives: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The venue's own numbering shows that frames of this connection are missing."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """This connection will end: open a successor first, then close this one."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """This connection is of no more use: close it and reconnect."""
+
+    why: str
+
+
+Event = Keep | Send | Ready | Refused | Lost | Rotate | Close
+
+KEEP: Sequence[Event] = (Keep(),)
+NOTHING: Sequence[Event] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an operator may lower in the exchange's row; see each field's unit."""
+
+    topics_per_connection: int
+    messages_per_second: float
+    connection_lifetime_s: float | None
+    silence_s: float = 60.0  # without any frame for so long, the connection is dead
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a venue is reached: base addresses without a trailing slash."""
+
+    rest: str
+    ws: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """What a venue says of one of its markets. `tick` and `lot` are the price and quantity steps."""
+
+    native: str
+    symbol: Symbol
+    is_trading: bool
+    status: str
+    tick: Decimal
+    lot: Decimal
+    quote_precision: int | None = None
+
+
+class Session(Protocol):
+    """One connection's conversation, pure: no socket, no clock, no log.
+
+    The caller must do what the returned events say, in order, and must call `tick` at least every
+    100 ms. `opened` comes once, first. `received` is called for every text or binary frame; for market
+    data it must return the constant `KEEP`, for control frames whatever follows from them. Native
+    symbols only. Raises `RemoteProtocolError` when the venue says something impossible.
+    """
+
+    def opened(self, now: Nanos) -> Sequence[Event]: ...
+    def received(self, payload: bytes, now: Nanos) -> Sequence[Event]: ...
+    def tick(self, now: Nanos) -> Sequence[Event]: ...
+    def follow(self, natives: Collection[str], now: Nanos) -> Sequence[Event]: ...
+
+
+@dataclass(slots=True)
+class Mapped:
+    """What a mapper made of some frames: trades, frames set aside (index, why), unknown natives."""
+
+    trades: list[Trade] = field(default_factory=list)
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+class Mapper(Protocol):
+    """Frames → trades; pure. Never raises for a bad frame: it goes to `rejected` and the rest goes on.
+
+    Frames that are no trades (acknowledgements, heartbeats, other channels) map to nothing. Prices and
+    quantities stay the venue's text; whether they are sane is judged by `candles.slab`.
+    """
+
+    def __call__(self, frames: Sequence[bytes], book: SymbolBook) -> Mapped: ...
+
+
+class Rest(Protocol):
+    """A venue's REST API, as far as it serves market data. All times ms UTC, intervals half-open.
+
+    Raises `Transient` kinds for time-outs, 5xx and 429/418, `GeoBlocked` for 451 and regional 403.
+    """
+
+    def socket_url(self, natives: Collection[str]) -> str: ...
+    def instruments(self) -> Sequence[Instrument]: ...
+    def klines(self, native: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> Sequence[Kline]: ...
+    def trades(self, native: str, symbol: str, start_ms: int, end_ms: int) -> Sequence[Trade]: ...
+    def volumes(self) -> Mapping[str, Decimal]: ...
+    def time_ms(self) -> int: ...
+
+
+SessionFactory = Callable[[Limits, Collection[str]], Session]
+RestFactory = Callable[[Endpoint], Rest]
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Everything the project knows of a venue in code; what an operator may correct is in its row.
+
+    `flat_when_idle` tells whether its klines fill an interval without trades (or leave it out).
+    `turnover_cut` tells that its klines cut each trade's quote amount to the quote precision.
+    """
+
+    slug: str
+    docs: str
+    trade_ids: TradeIds
+    backfill: Backfill
+    mapper: Mapper
+    session: SessionFactory
+    rest: RestFactory
+    flat_when_idle: bool
+    turnover_cut: bool = False
+    has_turnover: bool = True

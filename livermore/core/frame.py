@@ -1,0 +1,35 @@
+"""Raw frames and the numbered batches in which they travel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NewType
+
+BatchId = NewType("BatchId", str)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """Frames of one connection in the order received, as the venue sent them.
+
+    `number` counts batches of this connection from 0 without holes; `epoch` is the lease's.
+    `arrivals` are runs (how many frames, when received in ns UTC by our clock): frames that one
+    read of the socket brought share a time.
+    """
+
+    exchange: str
+    connection: str
+    number: int
+    epoch: int
+    frames: tuple[bytes, ...]
+    arrivals: tuple[tuple[int, int], ...]
+
+    @property
+    def id(self) -> BatchId:
+        """`<connection>:<number>`, unique for ever because connection ids are random."""
+        return BatchId(f"{self.connection}:{self.number}")
+
+    @property
+    def received_ns(self) -> int:
+        """When the newest frame was received, ns UTC by our clock; 0 for an empty batch."""
+        return self.arrivals[-1][1] if self.arrivals else 0

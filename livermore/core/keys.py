@@ -1,0 +1,212 @@
+"""Every Redis key and channel is built here and nowhere else (contract §4, design §4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class CandleKey(NamedTuple):
+    """The parts of a shared or a user's candle key; `user` is None in the shared pool."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    user: int | None = None
+
+    def __str__(self) -> str:
+        if self.user is None:
+            return candles(self.exchange, self.symbol, self.timeframe)
+        return user_candles(self.user, self.exchange, self.symbol, self.timeframe)
+
+
+def candles(exchange: str, symbol: str, timeframe: str) -> str:
+    """Sorted set of closed candles of the shared pool, scored by open in ms."""
+    return f"candles:{exchange}:{symbol}:{timeframe}"
+
+
+def user_candles(user: int, exchange: str, symbol: str, timeframe: str) -> str:
+    """A user's overflow: symbols outside the shared pool that this user follows; has a TTL."""
+    return f"usercandles:{user}:{exchange}:{symbol}:{timeframe}"
+
+
+def parse_candles(key: str) -> CandleKey | None:
+    """The parts of a shared or overflow candle key; None for any other key, legacy ones included.
+
+    The predecessor's key has five segments (`candles:{userId}:{exchangeNumber}:…`) and is not ours.
+    """
+    parts = key.split(":")
+    if len(parts) == 4 and parts[0] == "candles":
+        return CandleKey(parts[1], parts[2], parts[3])
+    if len(parts) == 5 and parts[0] == "usercandles" and parts[1].isdigit():
+        return CandleKey(parts[2], parts[3], parts[4], int(parts[1]))
+    return None
+
+
+def forming(exchange: str, symbol: str, timeframe: str) -> str:
+    """Hash of the forming candle, a preview."""
+    return f"candle:{exchange}:{symbol}:{timeframe}"
+
+
+def ticker(exchange: str, symbol: str) -> str:
+    """Hash of the last trade with both clocks."""
+    return f"ticker:{exchange}:{symbol}"
+
+
+def indicator(exchange: str, symbol: str, timeframe: str, kind: str) -> str:
+    """JSON string: an indicator's latest value with its candle's open and revision."""
+    return f"indicator:{exchange}:{symbol}:{timeframe}:{kind}"
+
+
+def trades(exchange: str, symbol: str, open_ms: int) -> str:
+    """Hash batch id → slab, for one 5m bucket."""
+    return f"trades:{exchange}:{symbol}:5m:{open_ms}"
+
+
+def edges(exchange: str, symbol: str) -> str:
+    """Hash open ms → `first:last` trade ids of recently folded buckets."""
+    return f"edges:{exchange}:{symbol}"
+
+
+def due(exchange: str) -> str:
+    """Sorted set of buckets to fold, scored by when (ms)."""
+    return f"due:{exchange}"
+
+
+def marked(exchange: str) -> str:
+    """The newest bucket whose silent symbols were marked due."""
+    return f"marked:{exchange}"
+
+
+def batches(exchange: str, connection: str) -> str:
+    """Bitmap of the batch numbers whose slabs are stored."""
+    return f"batches:{exchange}:{connection}"
+
+
+def quotes(base: str) -> str:
+    """Hash `exchange|symbol` → newest prices with both clocks: input of the fast signals."""
+    return f"quotes:{base}"
+
+
+def trail(exchange: str, symbol: str) -> str:
+    """Hash ring of per-second last prices over the last minutes."""
+    return f"trail:{exchange}:{symbol}"
+
+
+def touched() -> str:
+    """Sorted set of bases by when (ms) their quotes last changed."""
+    return "quotes:touched"
+
+
+def asked() -> str:
+    """Gate: at most one evaluation of the fast signals is asked for while it exists."""
+    return "signals:asked"
+
+
+def candidate(identity: str) -> str:
+    """When (exchange ms) a signal's condition first held."""
+    return f"sig:candidate:{identity}"
+
+
+def active(identity: str) -> str:
+    """The open event of a signal identity; outlives it by the cool-down."""
+    return f"sig:active:{identity}"
+
+
+def active_index() -> str:
+    """Set of the identities that are open."""
+    return "sig:active"
+
+
+def suppressed() -> str:
+    """Hash reason → how many candidate signals it suppressed."""
+    return "sig:suppressed"
+
+
+def rejected(exchange: str) -> str:
+    """Hash why → how many frames or trades were set aside."""
+    return f"rejected:{exchange}"
+
+
+def quarantine(exchange: str) -> str:
+    """List of the newest frames set aside, each with its reason."""
+    return f"quarantine:{exchange}"
+
+
+def host(name: str) -> str:
+    """Hash: a stream host's heartbeat."""
+    return f"host:{name}"
+
+
+def hosts() -> str:
+    """Sorted set of host names by their last heartbeat (ms)."""
+    return "hosts"
+
+
+def lease(exchange: str) -> str:
+    """`owner|epoch` of the one holder of an exchange."""
+    return f"lease:{exchange}"
+
+
+def epoch(exchange: str) -> str:
+    """Counter of lease epochs; never expires."""
+    return f"epoch:{exchange}"
+
+
+def stream(exchange: str) -> str:
+    """Hash: the observed state of an exchange's stream (state, sockets, subscriptions, coverage)."""
+    return f"stream:{exchange}"
+
+
+def control(exchange: str) -> str:
+    """Stream of durable commands."""
+    return f"stream:control:{exchange}"
+
+
+def command(command_id: str) -> str:
+    """Hash: a command's status and result."""
+    return f"command:{command_id}"
+
+
+def signals_stream() -> str:
+    """Stream of signal events, resumable by id."""
+    return "stream:signals"
+
+
+def alerts_stream() -> str:
+    """Stream of alerts, resumable by id."""
+    return "stream:alerts"
+
+
+def limit(exchange: str, pool: str, window: int) -> str:
+    """Counter of the weight spent in one window."""
+    return f"limit:{exchange}:{pool}:{window}"
+
+
+def channel_forming(exchange: str, symbol: str, timeframe: str) -> str:
+    """Wake-up: the forming candle changed."""
+    return f"channel:candle:{exchange}:{symbol}:{timeframe}"
+
+
+def channel_closed(exchange: str, symbol: str, timeframe: str) -> str:
+    """Wake-up: a candle was closed or revised."""
+    return f"channel:candle:close:{exchange}:{symbol}:{timeframe}"
+
+
+def channel_indicator(exchange: str, symbol: str, timeframe: str, kind: str) -> str:
+    """Wake-up: an indicator has a new value."""
+    return f"channel:indicator:{exchange}:{symbol}:{timeframe}:{kind}"
+
+
+def channel_ticker(exchange: str, symbol: str) -> str:
+    """Wake-up: a new last trade."""
+    return f"channel:ticker:{exchange}:{symbol}"
+
+
+def channel_signal(base: str) -> str:
+    """Wake-up: a signal of this base opened, changed or closed."""
+    return f"channel:signal:{base}"
+
+
+def channel_exchange(exchange: str) -> str:
+    """Wake-up: lifecycle and health of an exchange changed."""
+    return f"channel:exchange:{exchange}"
