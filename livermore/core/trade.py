@@ -14,14 +14,14 @@ class Trade(NamedTuple):
 
     `symbol` is canonical. `time_ns` is the venue's match time in nanoseconds UTC. `id` is the venue's
     trade id: a number where it can be ordered, text where it only identifies, "" where there is none.
-    `count` executions are bundled, with ids `id … id + count − 1`. `price` (in quote) and `quantity`
+    `executions` are bundled in it, with ids `id … id + executions − 1`. `price` (in quote) and `quantity`
     (in base) are the venue's own decimal text. `is_buy` tells that the *taker* bought.
     """
 
     symbol: str
     time_ns: int
     id: int | str
-    count: int
+    executions: int
     price: str
     quantity: str
     is_buy: bool
