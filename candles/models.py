@@ -1,0 +1,131 @@
+"""What we have concluded: candles, gaps, signals."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from exchanges.fields import ExactDecimalField
+from exchanges.models import Exchange
+from livermore.core.candle import Candle as CandleValue
+from livermore.core.candle import Quality, Reason, Source, Timeframe
+from livermore.core.gap import Cause
+from symbols.models import ExchangeSymbol
+
+
+class CandleQuerySet(models.QuerySet):
+    """Reads of stored candles."""
+
+    def of(self, exchange: str, symbol: str, timeframe: str) -> CandleQuerySet:
+        """One series, newest first."""
+        return self.filter(
+            symbol__exchange_id=exchange, symbol__name=symbol, timeframe=timeframe
+        ).order_by("-open_ms")
+
+
+class Candle(models.Model):
+    """A closed candle. Written only by `candles.services.record`, whose upsert is monotone.
+
+    `evidence` and `confirmed` order two versions of the same candle: how many trades (executions) it is
+    made of, and how many of those the venue's REST confirmed.
+    """
+
+    symbol = models.ForeignKey(ExchangeSymbol, models.PROTECT, related_name="candles")
+    timeframe = models.CharField(max_length=4, choices=[(str(t), str(t)) for t in Timeframe])
+    open_ms = models.BigIntegerField()
+    open = ExactDecimalField()
+    high = ExactDecimalField()
+    low = ExactDecimalField()
+    close = ExactDecimalField()
+    volume = ExactDecimalField()
+    turnover = ExactDecimalField(null=True)
+    taker_buy_volume = ExactDecimalField(null=True)
+    trades = models.BigIntegerField(null=True)
+    source = models.CharField(max_length=8, choices=[(str(s), str(s)) for s in Source])
+    quality = models.CharField(max_length=8, choices=[(str(q), str(q)) for q in Quality])
+    reason = models.CharField(max_length=12, blank=True, choices=[(str(r), str(r)) for r in Reason])
+    revision = models.PositiveIntegerField(default=0)
+    evidence = models.BigIntegerField(default=0)
+    confirmed = models.BigIntegerField(default=0)
+    recorded_ms = models.BigIntegerField(default=0)
+
+    objects = CandleQuerySet.as_manager()
+
+    class Meta:
+        db_table = "candles"
+        constraints = [models.UniqueConstraint(fields=["symbol", "timeframe", "open_ms"], name="candle_once")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} {self.open_ms}"
+
+    def value(self, exchange: str, symbol: str) -> CandleValue:
+        """The row as a value; the names are passed in so that reading a series needs no join per row."""
+        return CandleValue(
+            exchange=exchange,
+            symbol=symbol,
+            timeframe=Timeframe(self.timeframe),
+            open_ms=self.open_ms,
+            open=self.open,
+            high=self.high,
+            low=self.low,
+            close=self.close,
+            volume=self.volume,
+            turnover=self.turnover,
+            taker_buy_volume=self.taker_buy_volume,
+            trades=self.trades,
+            revision=self.revision,
+            source=Source(self.source),
+            quality=Quality(self.quality),
+            reason=Reason(self.reason) if self.reason else None,
+        )
+
+
+class Gap(models.Model):
+    """An interval in which trades may be missing; closed only by proof. No symbol means all of them."""
+
+    exchange = models.ForeignKey(Exchange, models.PROTECT)
+    symbol = models.CharField(max_length=65, blank=True)
+    from_ns = models.BigIntegerField()
+    to_ns = models.BigIntegerField()
+    cause = models.CharField(max_length=12, choices=[(str(c), str(c)) for c in Cause])
+    connection = models.CharField(max_length=32, blank=True)
+    opened_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    method = models.CharField(max_length=16, blank=True)
+    proof = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        db_table = "gaps"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["exchange", "symbol", "connection", "from_ns", "to_ns"], name="gap_once"
+            )
+        ]
+        indexes = [models.Index(fields=["exchange", "closed_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.symbol or '*'} {self.cause}"
+
+
+class Signal(models.Model):
+    """A cross-exchange event, from opening to outcome. `event` is the newest public form."""
+
+    event_id = models.UUIDField(primary_key=True)
+    kind = models.CharField(max_length=20)
+    phase = models.CharField(max_length=10)
+    base = models.CharField(max_length=32)
+    direction = models.CharField(max_length=5)
+    leader = models.ForeignKey(Exchange, models.PROTECT, related_name="led_signals")
+    follower = models.ForeignKey(Exchange, models.PROTECT, related_name="followed_signals")
+    window_s = models.PositiveIntegerField(null=True)
+    opened_ms = models.BigIntegerField()
+    closed_ms = models.BigIntegerField(null=True)
+    outcome = models.CharField(max_length=12, blank=True)
+    event = models.JSONField()
+
+    class Meta:
+        db_table = "signals"
+        ordering = ["-opened_ms"]
+        indexes = [models.Index(fields=["-opened_ms"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.base} {self.leader_id}→{self.follower_id}"

@@ -1,0 +1,101 @@
+"""Which symbols exist at each exchange, and which of them users follow."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from exchanges.fields import ExactDecimalField
+from exchanges.models import Exchange
+
+
+class ExchangeSymbolQuerySet(models.QuerySet):
+    """Reads of symbols; each is one query."""
+
+    def trading(self) -> ExchangeSymbolQuerySet:
+        """Symbols the venue trades now."""
+        return self.filter(is_trading=True)
+
+    def tier1(self) -> ExchangeSymbolQuerySet:
+        """The shared pool: top N by volume."""
+        return self.trading().filter(tier=1)
+
+    def streamed(self) -> ExchangeSymbolQuerySet:
+        """Tier 1 and whatever has a live subscription."""
+        live = Q(subscriptions__isnull=False) & (
+            Q(subscriptions__expires_at__isnull=True) | Q(subscriptions__expires_at__gt=timezone.now())
+        )
+        return self.trading().filter(Q(tier=1) | live).distinct()
+
+
+class ExchangeSymbol(models.Model):
+    """One market of one exchange. `name` is canonical; `native` is what the venue calls it."""
+
+    exchange = models.ForeignKey(Exchange, models.PROTECT, related_name="symbols")
+    native = models.CharField(max_length=64)
+    base = models.CharField(max_length=32)
+    quote = models.CharField(max_length=32)
+    name = models.CharField(max_length=65, editable=False)
+    status = models.CharField(max_length=32, blank=True)
+    is_trading = models.BooleanField(default=True)
+    tick = ExactDecimalField(null=True, blank=True, help_text="Price step.")
+    lot = ExactDecimalField(null=True, blank=True, help_text="Quantity step.")
+    quote_precision = models.PositiveSmallIntegerField(null=True, blank=True)
+    tier = models.PositiveSmallIntegerField(null=True, blank=True, choices=[(1, "Tier 1"), (2, "Tier 2")])
+    rank = models.PositiveIntegerField(null=True, blank=True)
+    turnover_24h = ExactDecimalField(null=True, blank=True, help_text="In quote.")
+    turnover_usd_24h = ExactDecimalField(null=True, blank=True)
+    first_seen = models.DateTimeField(default=timezone.now, editable=False)
+    last_seen = models.DateTimeField(default=timezone.now, editable=False)
+    rename_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True)
+
+    objects = ExchangeSymbolQuerySet.as_manager()
+
+    class Meta:
+        db_table = "exchange_symbols"
+        ordering = ["exchange", "rank", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["exchange", "native"], name="symbol_native_once"),
+            models.UniqueConstraint(
+                fields=["exchange", "base", "quote"], condition=Q(is_trading=True), name="symbol_trading_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.exchange_id}"
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        """The canonical name is a function of base and quote."""
+        self.name = f"{self.base}-{self.quote}"
+        super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+
+class UserSymbolSubscription(models.Model):
+    """A user follows a symbol; several reasons for the same symbol share one row."""
+
+    SOURCES = ("position", "manual", "alert")  # strongest first
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="subscriptions")
+    symbol = models.ForeignKey(ExchangeSymbol, models.CASCADE, related_name="subscriptions")
+    source = models.CharField(max_length=16, choices=[(s, s) for s in SOURCES], default="manual")
+    reasons = models.JSONField(default=list, blank=True, help_text="Every source that asks for this symbol.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    is_pinned = models.BooleanField(default=False)
+    note = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "user_symbol_subscriptions"
+        constraints = [models.UniqueConstraint(fields=["user", "symbol"], name="subscription_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.symbol}"
+
+    def clean(self) -> None:
+        """`reasons` must name known sources; the strongest of them is the row's source."""
+        unknown = set(self.reasons or []) - set(self.SOURCES)
+        if unknown:
+            raise ValidationError({"reasons": f"accepted: {', '.join(self.SOURCES)}"})
