@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -69,6 +70,17 @@ class Quality(StrEnum):
     EMPTY = "empty"
     PENDING = "pending"
     GAPPED = "gapped"
+
+
+_FROM_BEST = (Quality.PROVEN, Quality.CLEAN, Quality.EMPTY, Quality.PENDING, Quality.GAPPED)
+
+
+def worst(qualities: Iterable[Quality]) -> Quality:
+    """The quality of a whole is its worst part's; empty parts do not spoil one that traded."""
+    found = set(qualities)
+    if found - {Quality.EMPTY}:
+        found.discard(Quality.EMPTY)
+    return max(found, key=_FROM_BEST.index)
 
 
 class Reason(StrEnum):

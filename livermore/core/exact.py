@@ -6,11 +6,11 @@ from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation,
 
 from livermore.core.errors import FrameRejected
 
-EXACT = Context(prec=60, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+EXACT = Context(prec=100, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 """Arithmetic in which rounding is impossible: an inexact result raises."""
 
 CEILING = Decimal("1e24")
-"""No price or quantity reaches this; a larger one is nonsense (and would overflow 60 digits)."""
+"""No price or quantity reaches this; a larger one is nonsense (and could overflow 100 digits)."""
 
 FLOOR = Decimal("1e-18")
 """The smallest step stored; a finer one would not survive NUMERIC(38,18)."""

@@ -1,0 +1,161 @@
+"""Slabs → candle: a pure function of the *set* of trades, whatever the order, the batches and the repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_DOWN, Context, Decimal, localcontext
+from itertools import compress, repeat
+from operator import mul
+
+from candles.slab import Slab, identities, numbers
+from livermore.core.candle import Candle, Reason, Source, Timeframe, worst
+from livermore.core.exact import EXACT
+
+REST_FIELD = "rest:"
+"""Slabs under a field with this prefix were fetched by REST; they win where two versions of a trade differ."""
+
+_CUT = Context(prec=100, rounding=ROUND_DOWN)
+
+Row = tuple[int, int | str, int, str, str, bool, bool]  # time, id, executions, price, quantity, is_buy, is_rest
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """OHLCV of one bucket and what the ids prove. `trades` counts executions.
+
+    `first_id` and `last_id` are numbers where the venue numbers its trades, else None; `is_unbroken` tells
+    that the ids between them are all there. `confirmed` executions came by REST. `conflicts` counts trades
+    of which two versions differed.
+    """
+
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+    taker_buy_volume: Decimal
+    trades: int
+    confirmed: int
+    first_id: int | None
+    last_id: int | None
+    is_unbroken: bool
+    conflicts: int
+
+
+def fold(slabs: Mapping[str, Slab], *, turnover_step: Decimal | None = None) -> Folded | None:
+    """Fold the slabs of one bucket (batch id → slab); None when they hold no trade.
+
+    Identity is the venue's trade id, or the place in the batch where there is none. The order is
+    (time, id): open is the least, close the greatest, whatever arrived first. With `turnover_step` each
+    trade's quote amount is cut to that step before it is added, as some venues do.
+    """
+    rows, conflicts = _distinct(slabs)
+    if not rows:
+        return None
+    times, ids, executions, price_texts, quantity_texts, buys, are_rest = zip(*rows, strict=True)
+    prices, quantities = numbers(list(price_texts)), numbers(list(quantity_texts))
+    order = list(zip(times, ids, range(len(rows)), strict=True))
+    with localcontext(EXACT):
+        amounts: Iterable[Decimal] = map(mul, prices, quantities)
+        if turnover_step is not None:
+            amounts = [amount.quantize(turnover_step, context=_CUT) for amount in amounts]
+        turnover = sum(amounts, start=Decimal(0))
+        volume = sum(quantities, start=Decimal(0))
+        bought = sum(compress(quantities, buys), start=Decimal(0))
+    first_id, last_id, is_unbroken = _chain(ids, executions)
+    return Folded(
+        open=prices[min(order)[2]],
+        high=max(prices),
+        low=min(prices),
+        close=prices[max(order)[2]],
+        volume=volume,
+        turnover=turnover,
+        taker_buy_volume=bought,
+        trades=sum(executions),
+        confirmed=sum(compress(executions, are_rest)),
+        first_id=first_id,
+        last_id=last_id,
+        is_unbroken=is_unbroken,
+        conflicts=conflicts,
+    )
+
+
+def _distinct(slabs: Mapping[str, Slab]) -> tuple[list[Row], int]:
+    """Every trade once, and of how many trades two versions differed."""
+    rows: list[Row] = []
+    keys: list[tuple[str, int] | int | str] = []
+    for field, slab in slabs.items():
+        keys += identities(field, slab)
+        is_rest = repeat(field.startswith(REST_FIELD))
+        rows += zip(
+            slab.times_ns, slab.ids, slab.executions, slab.prices, slab.quantities, slab.buys, is_rest, strict=False
+        )
+    if len(set(keys)) == len(keys):
+        return rows, 0
+    chosen: dict[tuple[str, int] | int | str, Row] = {}
+    conflicts = set()
+    for key, row in zip(keys, rows, strict=True):
+        other = chosen.get(key)
+        if other is None:
+            chosen[key] = row
+            continue
+        if other[:6] != row[:6]:
+            conflicts.add(key)
+        # REST beats stream, then the greater tuple: a rule that does not depend on arrival.
+        chosen[key] = max(other, row, key=lambda r: (r[6], r[:6]))
+    return list(chosen.values()), len(conflicts)
+
+
+def _chain(ids: tuple[int | str, ...], executions: tuple[int, ...]) -> tuple[int | None, int | None, bool]:
+    """First and last numeric id, and whether the ids between them are all there."""
+    if not all(type(i) is int for i in ids):
+        return None, None, False
+    first = min(ids)
+    last = max(i + n - 1 for i, n in zip(ids, executions, strict=True))  # type: ignore[operator]
+    return first, last, last - first + 1 == sum(executions)  # type: ignore[operator, return-value]
+
+
+def widen(parts: Sequence[Candle], timeframe: Timeframe) -> Candle:
+    """A larger candle from all its smaller ones, oldest first; the caller has made sure that none is missing.
+
+    Flat candles without trades lend their price only where nothing was traded at all, so that a quiet
+    first child does not become the open. Sums are unknown where one child's is.
+    """
+    traded = [c for c in parts if not c.is_synthetic] or list(parts)
+    first = parts[0]
+    with localcontext(EXACT):
+        return replace(
+            first,
+            timeframe=timeframe,
+            open_ms=first.open_ms,
+            open=traded[0].open,
+            high=max(c.high for c in traded),
+            low=min(c.low for c in traded),
+            close=traded[-1].close,
+            volume=sum((c.volume for c in parts), start=Decimal(0)),
+            turnover=_total([c.turnover for c in parts]),
+            taker_buy_volume=_total([c.taker_buy_volume for c in parts]),
+            trades=_count([c.trades for c in parts]),
+            revision=0,
+            source=Source.TRADES if all(c.source is Source.TRADES for c in parts) else Source.REST,
+            quality=worst(c.quality for c in parts),
+            reason=_reason(parts),
+        )
+
+
+def _total(values: Sequence[Decimal | None]) -> Decimal | None:
+    known = [v for v in values if v is not None]
+    return sum(known, start=Decimal(0)) if len(known) == len(values) else None
+
+
+def _count(values: Sequence[int | None]) -> int | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _reason(parts: Sequence[Candle]) -> Reason | None:
+    if not all(c.is_synthetic for c in parts):
+        return None
+    return Reason.OUTAGE if any(c.reason is Reason.OUTAGE for c in parts) else Reason.NO_TRADES

@@ -1,0 +1,64 @@
+"""When the frames of a connection become a batch: by age, by count, by bytes, whichever comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from livermore.core.frame import FrameBatch
+
+MAX_AGE_NS = 100_000_000
+MAX_FRAMES = 2_000
+MAX_BYTES = 512 * 1024
+
+
+@dataclass
+class Batcher:
+    """Collects the frames of one connection and numbers its batches from 0 without holes."""
+
+    exchange: str
+    connection: str
+    epoch: int
+    max_age_ns: int = MAX_AGE_NS
+
+    def __post_init__(self) -> None:
+        self.number = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._frames: list[bytes] = []
+        self._arrivals: list[tuple[int, int]] = []
+        self._bytes = 0
+
+    def add(self, frames: Sequence[bytes], received_ns: int) -> None:
+        """Take the frames that one read of the socket brought."""
+        if frames:
+            self._frames += frames
+            self._arrivals.append((len(frames), received_ns))
+            self._bytes += sum(map(len, frames))
+
+    def is_due(self, now_ns: int) -> bool:
+        """Must the batch leave now?"""
+        if not self._frames:
+            return False
+        return (
+            len(self._frames) >= MAX_FRAMES
+            or self._bytes >= MAX_BYTES
+            or now_ns - self._arrivals[0][1] >= self.max_age_ns
+        )
+
+    def take(self) -> FrameBatch | None:
+        """What has been collected, as the next batch; None when there is nothing."""
+        if not self._frames:
+            return None
+        batch = FrameBatch(
+            exchange=self.exchange,
+            connection=self.connection,
+            number=self.number,
+            epoch=self.epoch,
+            frames=tuple(self._frames),
+            arrivals=tuple(self._arrivals),
+        )
+        self.number += 1
+        self._clear()
+        return batch
