@@ -1,0 +1,64 @@
+"""Users' exchange credentials: encrypted at rest, and shown to nobody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from livermore.core.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An API key as its venue wants it; `repr` shows no secret. `passphrase` is empty where unused."""
+
+    api_key: str = field(repr=False)
+    api_secret: str = field(repr=False)
+    passphrase: str = field(default="", repr=False)
+
+
+class CredentialsUnreadable(InvalidInput):
+    """No key of CREDENTIALS_KEYS fits, or what was decrypted is no set of credentials."""
+
+
+def encrypt(credentials: Mapping[str, str]) -> bytes:
+    """Encrypt `api_key`, `api_secret` and `passphrase` with the newest key of CREDENTIALS_KEYS.
+
+    Raises `InvalidInput` for a missing key or secret.
+    """
+    if not credentials.get("api_key") or not credentials.get("api_secret"):
+        raise InvalidInput("both api_key and api_secret are needed")
+    body = {name: credentials.get(name, "") for name in ("api_key", "api_secret", "passphrase")}
+    return _box().encrypt(json.dumps(body).encode())
+
+
+def decrypt(token: bytes) -> Credentials:
+    """Read what `encrypt` or `rotate` wrote; raises `CredentialsUnreadable`."""
+    try:
+        return Credentials(**json.loads(_box().decrypt(bytes(token))))
+    except InvalidToken:
+        raise CredentialsUnreadable(
+            "no key in CREDENTIALS_KEYS decrypts these credentials; add the key they were stored with, "
+            "or enter them anew"
+        ) from None
+    except (TypeError, ValueError):
+        raise CredentialsUnreadable("the decrypted text is no set of credentials; enter them anew") from None
+
+
+def rotate(token: bytes) -> bytes:
+    """The same credentials under the newest key; raises `CredentialsUnreadable`."""
+    try:
+        return _box().rotate(bytes(token))
+    except InvalidToken:
+        raise CredentialsUnreadable("no key in CREDENTIALS_KEYS decrypts these credentials") from None
+
+
+def _box() -> MultiFernet:
+    try:
+        return MultiFernet([Fernet(key) for key in settings.CREDENTIALS_KEYS])
+    except ValueError:
+        raise InvalidInput("CREDENTIALS_KEYS must be Fernet keys (32 bytes as URL-safe base64)") from None
