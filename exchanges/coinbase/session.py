@@ -1,0 +1,216 @@
+"""One Coinbase Advanced Trade connection's conversation; pure.
+
+    {"type":"subscribe","product_ids":["BTC-USD"],"channel":"market_trades"}
+    ->  {"channel":"subscriptions","timestamp":"…","sequence_num":1,
+         "events":[{"subscriptions":{"market_trades":["BTC-USD"],"heartbeats":["heartbeats"]}}]}
+
+An acknowledgement lists all that is subscribed; unknown products are silently left out of it. Every frame
+of every channel counts `sequence_num` up by one, from 0 on each connection.
+https://docs.cdp.coinbase.com/advanced-trade/docs/ws-overview
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from exchanges.pacing import SECOND, Pace, rotation_ns
+from exchanges.venue import KEEP, NOTHING, Close, Event, Limits, Lost, Ready, Refused, Rotate, Send
+from livermore.core.errors import LocalProtocolError, RemoteProtocolError
+from livermore.core.trade import Nanos
+
+_PRODUCTS_PER_FRAME = 100
+_ACK_WITHIN_NS = 10 * SECOND
+_HEARTBEAT_WITHIN_NS = 5 * SECOND
+
+_SEQUENCE = b'"sequence_num":'
+_PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9-]+")
+
+_decode = msgspec.json.Decoder().decode
+
+
+class _State(msgspec.Struct):
+    subscriptions: dict[str, list[str]]
+
+
+class _Acknowledgement(msgspec.Struct):
+    events: list[_State]
+
+
+_acknowledgement = msgspec.json.Decoder(_Acknowledgement).decode
+
+
+class CoinbaseSession:
+    """Subscribes to heartbeats and to `market_trades` of the natives, and watches both.
+
+    What is sent follows from the difference between what is wanted and what the venue was told, so
+    `follow` may be called at any time. Raises `LocalProtocolError` when given more natives than a
+    connection carries.
+    """
+
+    def __init__(self, limits: Limits, natives: Collection[str]) -> None:
+        self._limits = limits
+        self._pace = Pace(limits.messages_per_second)
+        self._silence_ns = int(limits.silence_s * SECOND)
+        self._wanted: dict[str, None] = {}
+        self._told: dict[str, None] = {}
+        self._refused: set[str] = set()
+        self._unacked: dict[str, int] = {}  # product → since when (ns)
+        self._sequence = 0  # the next to come
+        self._heard_ns = self._beat_ns = self._acked_ns = 0
+        self._rotate_ns: int | None = None
+        self._has_asked_heartbeats = self._has_heartbeats = False
+        self._is_ready = self._is_leaving = False
+        self._want(natives)
+
+    def opened(self, now: Nanos) -> Sequence[Event]:
+        """Speaks at once: the venue cuts connections that do not subscribe within 5 s."""
+        self._heard_ns = now
+        self._beat_ns = now + _HEARTBEAT_WITHIN_NS  # the first one may take as long again
+        self._rotate_ns = rotation_ns(self._limits, self._wanted, now)
+        return self._speak(now)
+
+    def received(self, payload: bytes, now: Nanos) -> Sequence[Event]:
+        """`KEEP` for trades after a look at prefix and number; control frames are parsed."""
+        self._heard_ns = now
+        if payload.startswith(b'{"channel":"market_trades"'):
+            events = KEEP
+        elif payload.startswith(b'{"channel":"heartbeats"'):
+            self._beat_ns = max(self._beat_ns, now)
+            events = NOTHING
+        elif payload.startswith(b'{"channel":"') and not payload.startswith(b"subscriptions", 12):
+            events = NOTHING  # books run to megabytes: never parsed here
+        else:
+            events = self._control(payload, now)
+        begin = payload.find(_SEQUENCE)
+        if begin < 0:
+            return events
+        try:
+            number = int(payload[begin + 15 : begin + 36].split(b",", 1)[0].rstrip(b"}] \r\n"))
+        except ValueError:
+            return events
+        expected, self._sequence = self._sequence, number + 1
+        return events if number == expected else [Lost(f"frame {number} after {expected - 1}"), *events]
+
+    def tick(self, now: Nanos) -> Sequence[Event]:
+        """Sends what is due; judges heartbeats, missing acknowledgements and age."""
+        if now - self._heard_ns >= self._silence_ns:
+            return [Close(f"no frame for {self._limits.silence_s:g} s")]
+        if now - self._beat_ns > _HEARTBEAT_WITHIN_NS:
+            return [Close("no heartbeat for 5 s")]
+        events = list(self._speak(now))
+        if overdue := tuple(n for n, since in self._unacked.items() if now - since >= _ACK_WITHIN_NS):
+            if self._acked_ns < max(self._unacked[n] for n in overdue):
+                return [Close("a subscription was not acknowledged for 10 s")]
+            events += [self._refuse(overdue, "left out of the acknowledgement"), *self._readiness()]
+        if self._rotate_ns is not None and now >= self._rotate_ns and not self._is_leaving:
+            self._is_leaving = True
+            events.append(Rotate("the connection's lifetime is nearly over"))
+        return events
+
+    def follow(self, natives: Collection[str], now: Nanos) -> Sequence[Event]:
+        """Makes `natives` what is wanted; only the difference is sent."""
+        self._want(natives)
+        return [*self._speak(now), *self._readiness()]
+
+    def _want(self, natives: Collection[str]) -> None:
+        if len(natives) > self._limits.topics_per_connection:
+            raise LocalProtocolError(
+                f"{len(natives)} symbols on a connection for {self._limits.topics_per_connection}"
+            )
+        self._refused.intersection_update(natives)
+        self._wanted = dict.fromkeys(n for n in natives if n not in self._refused)
+        self._is_dirty = True
+
+    def _speak(self, now: Nanos) -> Sequence[Event]:
+        """At most one message: heartbeats first, then what is unwanted, then what is missing."""
+        if not self._is_dirty or not self._pace.is_free(now):
+            return NOTHING
+        if not self._has_asked_heartbeats:
+            self._has_asked_heartbeats = True
+            return self._send({"type": "subscribe", "channel": "heartbeats"}, now)
+        if gone := _chunk(n for n in self._told if n not in self._wanted):
+            for native in gone:
+                del self._told[native]
+                self._unacked.pop(native, None)
+            return self._send({"type": "unsubscribe", "product_ids": gone, "channel": "market_trades"}, now)
+        if added := _chunk(n for n in self._wanted if n not in self._told):
+            self._told.update(dict.fromkeys(added))
+            self._unacked.update(dict.fromkeys(added, now))
+            return self._send({"type": "subscribe", "product_ids": added, "channel": "market_trades"}, now)
+        self._is_dirty = False
+        return NOTHING
+
+    def _send(self, message: dict[str, Any], now: Nanos) -> Sequence[Event]:
+        self._pace.spend(now)
+        return [Send(msgspec.json.encode(message).decode())]
+
+    def _control(self, payload: bytes, now: Nanos) -> Sequence[Event]:
+        try:
+            said = _decode(payload)
+        except (ValueError, RecursionError):
+            return KEEP  # the mapper sets it aside, where people look for such frames
+        if not isinstance(said, dict):
+            return KEEP
+        if said.get("type") == "error":
+            return self._error(str(said.get("message", "")))
+        match said.get("channel"):
+            case "market_trades":
+                return KEEP
+            case "heartbeats":
+                self._beat_ns = max(self._beat_ns, now)
+            case "subscriptions":
+                return self._acknowledged(payload, now)
+        return NOTHING
+
+    def _acknowledged(self, payload: bytes, now: Nanos) -> Sequence[Event]:
+        """The whole state as the venue sees it; an empty one occurs and says nothing."""
+        try:
+            states = _acknowledgement(payload).events
+        except ValueError as error:
+            raise RemoteProtocolError(f"an acknowledgement of another shape: {error}") from None
+        state = {channel: names for each in states for channel, names in each.subscriptions.items()}
+        if not state:
+            return NOTHING
+        self._acked_ns = now
+        self._has_heartbeats = self._has_heartbeats or "heartbeats" in state
+        served = set(state.get("market_trades", ()))
+        for native in self._told:
+            if native in served:
+                self._unacked.pop(native, None)
+            else:
+                self._unacked.setdefault(native, now)
+        return self._readiness()
+
+    def _error(self, message: str) -> Sequence[Event]:
+        """Errors name no request: what names our products refuses them, anything else ends it."""
+        named = tuple(n for n in dict.fromkeys(_PRODUCT.findall(message)) if n in self._told)
+        if named:
+            return [self._refuse(named, message), *self._readiness()]
+        return [Close(f"the venue says: {message[:200]}")]
+
+    def _refuse(self, natives: tuple[str, ...], why: str) -> Refused:
+        for native in natives:
+            self._unacked.pop(native, None)
+            self._told.pop(native, None)
+            self._wanted.pop(native, None)
+        self._refused.update(natives)
+        return Refused(natives, why)
+
+    def _readiness(self) -> Sequence[Event]:
+        """`Ready` once, when all wanted is acknowledged; never when all was refused."""
+        is_untold = any(n not in self._told for n in self._wanted)
+        if self._is_ready or is_untold or self._unacked or (self._refused and not self._wanted):
+            return NOTHING
+        if not self._wanted and not self._has_heartbeats:
+            return NOTHING
+        self._is_ready = True
+        return [Ready()]
+
+
+def _chunk(natives: Iterable[str]) -> tuple[str, ...]:
+    return tuple(islice(natives, _PRODUCTS_PER_FRAME))

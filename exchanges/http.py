@@ -1,0 +1,127 @@
+"""One door for REST: every request to a venue leaves here, and every failure becomes one of our errors."""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+
+from livermore.core.errors import (
+    CredentialsRejected,
+    GeoBlocked,
+    InvalidInput,
+    LivermoreError,
+    LocalProtocolError,
+    RateLimited,
+    RemoteProtocolError,
+    VenueUnavailable,
+)
+
+T = TypeVar("T")
+
+USER_AGENT = "livermore/1.0"
+TIMEOUT_S = 10.0
+
+_PAUSE_S = {429: 10.0, 418: 120.0, 403: 300.0}
+"""How long to wait where the venue does not say; a ban (418) starts at two minutes."""
+
+_REGIONAL = re.compile(
+    r"restricted location|eligib|your (country|region|location)|jurisdiction|not available in|geo", re.I
+)
+
+
+class Door(requests.Session):
+    """A session that reaches one host only, waits `timeout_s` at most per read, and never redirects.
+
+    No proxy and no credentials are taken from the environment. `is_403_regional` tells that this
+    venue's 403 means geography whatever its text; else only a text that speaks of it does.
+    """
+
+    def __init__(self, base: str, *, timeout_s: float = TIMEOUT_S, is_403_regional: bool = False) -> None:
+        super().__init__()
+        self.base = base.rstrip("/")
+        self.timeout_s = timeout_s
+        self.is_403_regional = is_403_regional
+        self.trust_env = False
+        self.headers["User-Agent"] = USER_AGENT
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Sends and reads the whole answer; raises `VenueUnavailable`, or `LocalProtocolError` for
+        another host than the door's."""
+        allowed, asked = urlsplit(self.base), urlsplit(str(request.url))
+        if (asked.scheme, asked.netloc) != (allowed.scheme, allowed.netloc):
+            raise LocalProtocolError(f"{asked.netloc} is not {allowed.netloc}: this door leads there only")
+        request.headers["User-Agent"] = USER_AGENT
+        try:
+            return super().send(request, **kwargs | {"timeout": self.timeout_s, "allow_redirects": False})
+        except requests.RequestException as error:
+            raise VenueUnavailable(f"{allowed.netloc}: {type(error).__name__}") from error
+
+    def fetch(self, path: str, **params: Any) -> Any:
+        """GET `base + path`, decoded; raises what `decoded` raises."""
+        return self.decoded(self.get(self.base + path, params=params))
+
+    def decoded(self, response: requests.Response) -> Any:
+        """The JSON of a good answer; raises by status code, and `VenueUnavailable` for anything but JSON."""
+        where = f"{urlsplit(self.base).netloc}: HTTP {response.status_code}"
+        if not 200 <= response.status_code < 300:
+            raise self._refusal(response, where)
+        try:
+            return response.json()
+        except (ValueError, RecursionError):
+            kind = response.headers.get("Content-Type", "no type")
+            raise VenueUnavailable(f"{where} with {kind} that is not JSON") from None
+
+    def _refusal(self, response: requests.Response, where: str) -> LivermoreError:
+        status = response.status_code
+        said = f"{where} {_message(response)}".rstrip()
+        if status == 451 or (status == 403 and (self.is_403_regional or _REGIONAL.search(response.text))):
+            return GeoBlocked(said)
+        if status in _PAUSE_S:
+            return RateLimited(said, int((time.time() + _pause_s(response)) * 1000))
+        if status == 401:
+            return CredentialsRejected(said)
+        if status == 408 or not 400 <= status < 500:
+            return VenueUnavailable(said)
+        return InvalidInput(said)
+
+
+def shaped(answer: Any, shape: type[T]) -> T:
+    """The decoded JSON as a typed value; raises `RemoteProtocolError` naming the field at fault."""
+    try:
+        return msgspec.convert(answer, shape)
+    except msgspec.ValidationError as error:
+        raise RemoteProtocolError(f"an answer of another shape: {error}") from None
+
+
+def _pause_s(response: requests.Response) -> float:
+    """`Retry-After` in seconds or as a date, else Coinbase's `x-ratelimit-reset`, else a default."""
+    for header in ("Retry-After", "x-ratelimit-reset"):
+        said = response.headers.get(header, "")
+        if re.fullmatch(r"\d{1,9}(\.\d+)?", said):
+            return float(said)
+        if said:
+            try:
+                return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+            except ValueError:
+                continue
+    return _PAUSE_S[response.status_code]
+
+
+def _message(response: requests.Response) -> str:
+    """The venue's own words, whichever field they stand in; nothing of an HTML page."""
+    try:
+        said = response.json()
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(said, dict) and isinstance(said.get("errors"), list) and said["errors"]:
+        said = said["errors"][0]
+    if not isinstance(said, dict):
+        return ""
+    words = next((said[k] for k in ("msg", "message", "error_details", "error") if said.get(k)), "")
+    return " ".join(str(words).split())[:300]
