@@ -1,0 +1,1 @@
+"""Indicators over closed candles: pure functions of bars, one module per indicator."""
