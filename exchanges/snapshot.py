@@ -1,0 +1,29 @@
+"""What a stream says of itself to whoever watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSnapshot:
+    """What a stream is doing now; times are ns UTC by our clock.
+
+    `state` is one of connecting, subscribing, streaming, degraded, backing_off, refused, paused, stopped.
+    `since_ns` is the moment since which every connection has streamed without interruption. `receiving`
+    counts the symbols on connections that brought a frame within the silence limit.
+    """
+
+    state: str
+    reason: str = ""
+    sockets: int = 0
+    wanted: int = 0
+    acked: int = 0
+    receiving: int = 0
+    frames: int = 0
+    batches: int = 0
+    since_ns: int | None = None
+    last_frame_ns: int = 0
+    lag_ms: float | None = None
+    errors: int = 0
+    spooled: int = 0
