@@ -25,8 +25,9 @@ class CandleQuerySet(models.QuerySet):
 class Candle(models.Model):
     """A closed candle. Written only by `candles.services.record`, whose upsert is monotone.
 
-    `evidence` and `confirmed` order two versions of the same candle: how many trades (executions) it is
-    made of, and how many of those the venue's REST confirmed.
+    `(source_rank, evidence, confirmed, quality_rank)` orders two versions of the same candle: how far its
+    source is trusted, how many executions it is made of, how many of those the venue's REST confirmed, and
+    how good its quality is.
     """
 
     symbol = models.ForeignKey(ExchangeSymbol, models.PROTECT, related_name="candles")
@@ -44,8 +45,10 @@ class Candle(models.Model):
     quality = models.CharField(max_length=8, choices=[(str(q), str(q)) for q in Quality])
     reason = models.CharField(max_length=12, blank=True, choices=[(str(r), str(r)) for r in Reason])
     revision = models.PositiveIntegerField(default=0)
+    source_rank = models.SmallIntegerField(default=0)
     evidence = models.BigIntegerField(default=0)
     confirmed = models.BigIntegerField(default=0)
+    quality_rank = models.SmallIntegerField(default=0)
     recorded_ms = models.BigIntegerField(default=0)
 
     objects = CandleQuerySet.as_manager()

@@ -26,7 +26,7 @@ from livermore.core.errors import (
 from livermore.core.frame import FrameBatch
 from livermore.core.trade import Nanos
 from livermore.logs import event
-from livermore.version import USER_AGENT
+from livermore.version import version
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ def _connect(url: str) -> websocket.WebSocket:
         connection = websocket.create_connection(
             url,
             timeout=CONNECT_TIMEOUT_S,
-            header={"User-Agent": USER_AGENT},
+            header={"User-Agent": f"livermore/{version()}"},
             sockopt=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
             enable_multithread=False,
         )

@@ -1,0 +1,141 @@
+"""Redis: what screens and fast signals read before a candle is closed: forming candle, ticker, quotes, trail.
+
+Kept per process in memory and written once per batch. A redelivered batch may count twice here; nothing
+exact is ever derived from it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from operator import mul
+from typing import Any
+
+from candles.slab import Slab
+from livermore.core import keys
+from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS
+from livermore.core.exact import EXACT, plain
+from livermore.core.symbol import Symbol
+
+TRAIL_SECONDS = 400
+TICKER_LIFE_S = 24 * 3600
+QUOTES_LIFE_S = 3600
+PUBLISH_EVERY_S = 0.25
+
+
+@dataclass(slots=True)
+class Forming:
+    """The running candle of one symbol in this process."""
+
+    open_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+    trades: int
+    time_ns: int
+    bid: str = ""
+    ask: str = ""
+    told_at: float = 0.0
+
+
+class Preview:
+    """One process's view of one exchange's symbols."""
+
+    def __init__(self, exchange: str) -> None:
+        self.exchange = exchange
+        self._forming: dict[str, Forming] = {}
+
+    def last_price(self, symbol: str) -> Decimal | None:
+        """The last accepted price here, None before the first."""
+        forming = self._forming.get(symbol)
+        return forming.close if forming else None
+
+    def stage(
+        self, pipe: Any, symbol: str, open_ms: int, slab: Slab, prices: list[Decimal], quantities: list[Decimal]
+    ) -> None:
+        """Merge a slab and add the commands that show it; older buckets than the running one show nothing."""
+        running = self._forming.get(symbol)
+        if running is not None and open_ms < running.open_ms:
+            return
+        newest = max(zip(slab.times_ns, range(len(prices)), strict=True))[1]
+        forming = self._merged(running, open_ms, slab, prices, quantities, newest)
+        self._forming[symbol] = forming
+        price, time_ms, received_ms = slab.prices[newest], slab.times_ns[newest] // 1_000_000, slab.received_ns // 1_000_000
+        for text, is_buy in zip(slab.prices, slab.buys, strict=True):
+            # The taker's side tells which side of the book was hit: the nearest thing to a quote that trades give.
+            if is_buy:
+                forming.ask = text
+            else:
+                forming.bid = text
+        ticker = {"price": plain(prices[newest]), "time_ms": time_ms, "received_ms": received_ms}
+        pipe.hset(keys.ticker(self.exchange, symbol), mapping=ticker)
+        pipe.expire(keys.ticker(self.exchange, symbol), TICKER_LIFE_S)
+        base = Symbol.parse(symbol).base
+        pipe.hset(
+            keys.quotes(base),
+            f"{self.exchange}|{symbol}",
+            f"{price}|{time_ms}|{received_ms}|{forming.bid}|{forming.ask}",
+        )
+        pipe.expire(keys.quotes(base), QUOTES_LIFE_S)
+        pipe.hset(keys.trail(self.exchange, symbol), str(time_ms // 1000 % TRAIL_SECONDS), f"{time_ms}|{price}")
+        pipe.expire(keys.trail(self.exchange, symbol), TRAIL_SECONDS)
+        self._show(pipe, symbol, forming, ticker)
+
+    def _merged(
+        self,
+        running: Forming | None,
+        open_ms: int,
+        slab: Slab,
+        prices: list[Decimal],
+        quantities: list[Decimal],
+        newest: int,
+    ) -> Forming:
+        with localcontext(EXACT):
+            volume = sum(quantities, start=Decimal(0))
+            turnover = sum(map(mul, prices, quantities), start=Decimal(0))
+            count, high, low = sum(slab.executions), max(prices), min(prices)
+            close, time_ns = prices[newest], slab.times_ns[newest]
+            if running is None or running.open_ms != open_ms:
+                oldest = min(zip(slab.times_ns, range(len(prices)), strict=True))[1]
+                bid, ask = (running.bid, running.ask) if running else ("", "")
+                return Forming(
+                    open_ms, prices[oldest], high, low, close, volume, turnover, count, time_ns, bid, ask
+                )
+            running.high, running.low = max(running.high, high), min(running.low, low)
+            running.volume += volume
+            running.turnover += turnover
+            running.trades += count
+            if time_ns >= running.time_ns:
+                running.close, running.time_ns = close, time_ns
+        return running
+
+    def _show(self, pipe: Any, symbol: str, forming: Forming, ticker: dict[str, Any]) -> None:
+        shown = {
+            "open_time": forming.open_ms,
+            "open": plain(forming.open),
+            "high": plain(forming.high),
+            "low": plain(forming.low),
+            "close": plain(forming.close),
+            "volume": plain(forming.volume),
+            "turnover": plain(forming.turnover),
+            "trades": forming.trades,
+            "final": "false",
+            "updated_ms": ticker["received_ms"],
+        }
+        key = keys.forming(self.exchange, symbol, BASE_TIMEFRAME)
+        pipe.hset(key, mapping=shown)
+        pipe.pexpire(key, 2 * BUCKET_MS)
+        now = time.monotonic()
+        if now - forming.told_at >= PUBLISH_EVERY_S:
+            forming.told_at = now
+            place = {"exchange": self.exchange, "symbol": symbol}
+            pipe.publish(
+                keys.channel_forming(self.exchange, symbol, BASE_TIMEFRAME),
+                json.dumps({**place, "timeframe": str(BASE_TIMEFRAME), **shown, "final": False}),
+            )
+            pipe.publish(keys.channel_ticker(self.exchange, symbol), json.dumps({**place, **ticker}))

@@ -1,0 +1,1 @@
+"""What the candle tasks do, one module per step; a service returns what should happen next."""
