@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from livermore import local_secret
@@ -40,20 +41,28 @@ def is_running(var_dir: Path) -> bool:
         return False
 
 
-def start(var_dir: Path, *, timeout_s: float = 20.0) -> subprocess.Popen[bytes]:
-    """Start a server for `var_dir` on a free port and wait until it answers.
+def start(
+    var_dir: Path, *, timeout_s: float = 20.0, in_child: Callable[[], None] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a server for `var_dir`, on its former port when that is free, and wait until it answers.
 
-    Raises `StoreUnavailable` when no server program is found or it does not answer in time.
+    `in_child` runs in the new process before the server does. Raises `StoreUnavailable` when no server
+    program is found or it does not answer in time.
     """
     folder = var_dir / "redis"
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = _free_port(_port(var_dir))
     config = folder / "redis.conf"
     config.write_text(_config(folder, port, local_secret.text(folder / "password")))
     config.chmod(0o600)
     with (folder / "redis.log").open("ab") as log:
         process = subprocess.Popen(
-            [_program(), str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            [_program(), str(config)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=in_child,
         )
     (folder / "address.json").write_text(json.dumps({"port": port, "pid": process.pid}))
     deadline = time.monotonic() + timeout_s
@@ -104,7 +113,12 @@ def _port(var_dir: Path) -> int | None:
         return None
 
 
-def _free_port() -> int:
+def _free_port(wanted: int | None) -> int:
+    """The wanted port, so that whoever was connected to a former server finds this one; else any."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted or 0))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
