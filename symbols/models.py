@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -10,6 +12,8 @@ from django.utils import timezone
 
 from exchanges.fields import ExactDecimalField
 from exchanges.models import Exchange
+
+DOLLAR_COIN_MARKETS = ("USDT-USD", "USDC-USD")
 
 
 class ExchangeSymbolQuerySet(models.QuerySet):
@@ -24,11 +28,13 @@ class ExchangeSymbolQuerySet(models.QuerySet):
         return self.trading().filter(tier=1)
 
     def streamed(self) -> ExchangeSymbolQuerySet:
-        """Tier 1 and whatever has a live subscription."""
-        live = Q(subscriptions__isnull=False) & (
-            Q(subscriptions__expires_at__isnull=True) | Q(subscriptions__expires_at__gt=timezone.now())
-        )
-        return self.trading().filter(Q(tier=1) | live).distinct()
+        """Tier 1, whatever has a live subscription, and the dollar coins' own markets.
+
+        The last are no Tier 1 (their turnover says nothing of interest), but without their prices no
+        market in USDT can be compared with one in USD.
+        """
+        live = Q(pk__in=UserSymbolSubscription.objects.live().values("symbol_id"))
+        return self.trading().filter(Q(tier=1) | Q(name__in=DOLLAR_COIN_MARKETS) | live)
 
 
 class ExchangeSymbol(models.Model):
@@ -73,6 +79,14 @@ class ExchangeSymbol(models.Model):
         super().save(*args, **kwargs)  # type: ignore[arg-type]
 
 
+class UserSymbolSubscriptionQuerySet(models.QuerySet):
+    """Reads of subscriptions; each is one query."""
+
+    def live(self) -> UserSymbolSubscriptionQuerySet:
+        """Subscriptions that have not expired."""
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
+
+
 class UserSymbolSubscription(models.Model):
     """A user follows a symbol; several reasons for the same symbol share one row."""
 
@@ -87,6 +101,8 @@ class UserSymbolSubscription(models.Model):
     note = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = UserSymbolSubscriptionQuerySet.as_manager()
+
     class Meta:
         db_table = "user_symbol_subscriptions"
         constraints = [models.UniqueConstraint(fields=["user", "symbol"], name="subscription_once")]
@@ -95,7 +111,13 @@ class UserSymbolSubscription(models.Model):
         return f"{self.user}: {self.symbol}"
 
     def clean(self) -> None:
-        """`reasons` must name known sources; the strongest of them is the row's source."""
+        """`reasons` must name known sources; none given means the one of `source`."""
         unknown = set(self.reasons or []) - set(self.SOURCES)
         if unknown:
             raise ValidationError({"reasons": f"accepted: {', '.join(self.SOURCES)}"})
+        self.set_reasons(set(self.reasons or [self.source]))
+
+    def set_reasons(self, reasons: Collection[str]) -> None:
+        """Take these reasons, strongest first; the strongest becomes the row's source."""
+        self.reasons = [s for s in self.SOURCES if s in reasons]
+        self.source = next(iter(self.reasons), self.source)

@@ -88,17 +88,23 @@ def usd_rates(quotes: Iterable[str], prices: Mapping[Symbol, Decimal]) -> dict[s
     return {quote: rates[quote] for quote in quotes if quote in rates}
 
 
-def rate_markets(quotes: Iterable[str], listed: Iterable[Symbol]) -> list[Symbol]:
-    """The listed markets whose prices `usd_rates` can use for these quotes."""
-    wanted = set(quotes)
-    dollars = DOLLAR_COINS | {DOLLAR}
-    return sorted(
-        s
-        for s in set(listed)
-        if (s.base in wanted and s.quote == DOLLAR)
-        or (s.base in wanted - dollars and s.quote in dollars)
-        or (s.base in dollars and s.quote in wanted - dollars)
-    )
+def rate_markets(quotes: Iterable[str], turnovers: Mapping[Symbol, Decimal]) -> list[Symbol]:
+    """The markets whose prices `usd_rates` needs: for each quote the one that trades most against dollars.
+
+    `turnovers` holds every listed market with its 24 h turnover in quote. A market of the quote against
+    dollars is taken before one of dollars against the quote, whose turnover is in another unit.
+    """
+    chosen = []
+    for quote in set(quotes) - {DOLLAR}:
+        dollars = {DOLLAR} if quote in DOLLAR_COINS else DOLLAR_COINS | {DOLLAR}
+        straight = [Symbol(quote, dollar) for dollar in dollars]
+        turned = [Symbol(dollar, quote) for dollar in dollars if quote not in DOLLAR_COINS]
+        for candidates in (straight, turned):
+            trading = [(turnovers[s], s) for s in candidates if turnovers.get(s)]
+            if trading:
+                chosen.append(max(trading)[1])
+                break
+    return sorted(chosen)
 
 
 def is_leveraged(base: str, assets: Iterable[str]) -> bool:

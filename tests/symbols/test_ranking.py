@@ -114,6 +114,11 @@ def test_rates_follow_the_venues_own_prices_in_both_directions():
     assert "XYZ" not in rates
 
 
-def test_only_markets_that_give_a_rate_are_asked_for():
-    listed = [Symbol.parse(n) for n in ("BTC-USDT", "ETH-BTC", "USDT-TRY", "USDC-USDT", "SOL-USDT", "USDT-USD")]
-    assert [str(s) for s in rate_markets(["USDT", "BTC", "TRY"], listed)] == ["BTC-USDT", "USDT-TRY", "USDT-USD"]
+def test_one_market_per_quote_is_asked_for_and_it_is_the_busiest():
+    turnovers = {
+        "BTC-USDT": 900, "BTC-USDC": 40, "BTC-TUSD": 0, "ETH-BTC": 5, "USDT-TRY": 7, "USDC-TRY": 3,
+        "USDC-USDT": 99, "SOL-USDT": 80, "USDT-USD": 1, "USDT-BRL": 0,
+    }  # fmt: skip
+    listed = {Symbol.parse(name): Decimal(turnover) for name, turnover in turnovers.items()}
+    asked = rate_markets(["USD", "USDT", "USDC", "BTC", "TRY", "BRL"], listed)
+    assert [str(s) for s in asked] == ["BTC-USDT", "USDT-TRY", "USDT-USD"]
