@@ -1,0 +1,298 @@
+"""Coinbase Advanced Trade's side of the conversation, from its public documentation."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from exchanges.coinbase.simulator_rest import RestAnswers, aliases, candle_row, price_text, size_text
+from exchanges.simulation.connection import Connection
+from exchanges.simulation.listing import BUCKET_MS, Listing, Print
+from exchanges.simulation.stage import Nonsense, Script, Stage
+from exchanges.simulation.tape import Tape
+
+CHANNELS = ("market_trades", "heartbeats", "candles", "ticker", "ticker_batch", "status", "level2")
+SNAPSHOT_TRADES = 100
+SNAPSHOT_CANDLES = 100
+BATCH_US = 200_000
+FIRST_MESSAGE_S = 5.0
+IDLE_S = 75.0
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """What Coinbase remembers of one connection."""
+
+    channels: dict[str, dict[str, None]] = field(default_factory=dict)
+    sequence: int = 0
+    heard_s: float = field(default_factory=time.monotonic)
+    beat_s: float = field(default_factory=time.monotonic)
+
+
+class Coinbase:
+    """The channels and answers of Coinbase."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._rest = RestAnswers(stage)
+        self._pending: dict[Tape, list[Print]] = {}
+        self._flushed_s = time.monotonic()
+        self._candles_s = time.monotonic()
+        self._began_s = time.monotonic()
+        self._shown: dict[str, int] = {}
+
+    # ---- REST --------------------------------------------------------------------------------
+
+    def answer(self, request: web.Request) -> web.Response:
+        return self._rest.answer(request)
+
+    def refusal(self, status: int) -> web.Response:
+        return self._rest.refusal(status)
+
+    # ---- one connection ----------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        connection.notes = Listener()
+
+    def received(self, connection: Connection, text: str) -> None:
+        listener: Listener = connection.notes
+        try:
+            asked = json.loads(text)
+            kind, channel = asked["type"], asked["channel"]
+            products = [str(p) for p in asked.get("product_ids") or ()]
+        except (ValueError, KeyError, TypeError):
+            connection.send('{"type":"error","message":"invalid message"}')
+            return
+        if kind not in ("subscribe", "unsubscribe") or channel not in CHANNELS:
+            connection.send('{"type":"error","message":"authentication failure"}')
+            return
+        listener.heard_s = time.monotonic()
+        known = list(dict.fromkeys(a for p in products if self._stage.tape(a := aliases().get(p, p)) is not None))
+        if channel == "heartbeats":
+            known = ["heartbeats"]
+        if kind == "subscribe":
+            self._flush()  # what is older than the snapshot belongs to the earlier listeners only
+            listener.channels.setdefault(channel, {}).update(dict.fromkeys(known))
+            self._snapshots(connection, channel, known)
+        else:
+            for product in known if products or channel == "heartbeats" else list(listener.channels.get(channel, ())):
+                listener.channels.get(channel, {}).pop(product, None)
+        if not listener.channels.get(channel):
+            listener.channels.pop(channel, None)
+        state = {c: list(p) for c, p in listener.channels.items()}
+        self._say(connection, "subscriptions", {"subscriptions": state})
+
+    def ponged(self, connection: Connection, is_ping: bool) -> None:
+        """Control frames mean nothing here."""
+
+    def closed(self, connection: Connection) -> None:
+        """Nothing is kept of a connection that ended."""
+
+    def _snapshots(self, connection: Connection, channel: str, products: list[str]) -> None:
+        """Data may come before the acknowledgement: the snapshots do."""
+        now_ms = self._stage.now_us() // 1000
+        for product in products:
+            tape = self._stage.tape(product)
+            if tape is None:
+                continue
+            x = tape.listing
+            if channel == "market_trades":
+                trades = [self._trade(x, p) for p in reversed(tape.prints[-SNAPSHOT_TRADES:])]
+                self._say(connection, channel, {"type": "snapshot", "trades": trades})
+            elif channel == "candles":
+                first_ms = now_ms - SNAPSHOT_CANDLES * BUCKET_MS
+                rows = [candle_row(x, b) for b in tape.bars(BUCKET_MS, first_ms, now_ms, now_ms) if b.trades]
+                rows = [r | {"product_id": x.native} for r in reversed(rows)]
+                self._say(connection, channel, {"type": "snapshot", "candles": rows})
+            elif channel == "ticker":
+                self._say(connection, channel, {"type": "snapshot", "tickers": [self._ticker(tape)]})
+
+    # ---- market data -------------------------------------------------------------------------
+
+    def traded(self, tape: Tape, prints: Sequence[Print]) -> None:
+        self._pending.setdefault(tape, []).extend(prints)
+
+    def _flush(self) -> None:
+        """Send what was collected: one frame per product and batching interval, newest first."""
+        self._flushed_s = time.monotonic()
+        pending, self._pending = self._pending, {}
+        for tape, prints in pending.items():
+            batches: dict[int, list[Print]] = {}
+            for p in prints:
+                batches.setdefault(p.time_us // BATCH_US, []).append(p)
+            product = tape.listing.native
+            listeners = [c for c in self._stage.connections if isinstance(c.notes, Listener)]
+            hearers = [c for c in listeners if product in c.notes.channels.get("market_trades", ())]
+            watchers = [c for c in listeners if product in c.notes.channels.get("ticker", ())]
+            for batch in batches.values() if hearers else ():
+                trades = [self._trade(tape.listing, p) for p in reversed(batch)]
+                for connection in hearers:
+                    event = {"type": "update", "trades": trades}
+                    self._say(connection, "market_trades", event, is_trade=True)
+            for connection in watchers:
+                self._say(connection, "ticker", {"type": "update", "tickers": [self._ticker(tape)]})
+
+    def _trade(self, x: Listing, p: Print) -> dict[str, str]:
+        """`side` is the maker's: a taker who buys meets an offer."""
+        return {
+            "product_id": x.native,
+            "trade_id": str(p.first),
+            "price": price_text(x, p.price),
+            "size": size_text(x, p.quantity),
+            "time": match_time(p.time_us),
+            "side": "SELL" if p.is_buy else "BUY",
+        }
+
+    def _ticker(self, tape: Tape) -> dict[str, str]:
+        x, last = tape.listing, tape.last_price
+        return {
+            "type": "ticker",
+            "product_id": x.native,
+            "price": price_text(x, last),
+            "volume_24_h": size_text(x, tape.volume_24h(self._stage.now_us() // 1000).volume),
+            "best_bid": price_text(x, last - x.tick_units),
+            "best_bid_quantity": size_text(x, 10 * x.lot_units),
+            "best_ask": price_text(x, last + x.tick_units),
+            "best_ask_quantity": size_text(x, 10 * x.lot_units),
+        }
+
+    def _say(self, connection: Connection, channel: str, event: dict[str, Any], *, is_trade: bool = False) -> None:
+        """One frame; it takes a sequence number even when a fault then swallows it."""
+        listener: Listener = connection.notes
+        frame = {
+            "channel": channel,
+            "client_id": "",
+            "timestamp": envelope_time(self._stage.now_us()),
+            "sequence_num": listener.sequence,
+            "events": [event],
+        }
+        listener.sequence += 1
+        connection.send(json.dumps(frame, separators=(",", ":")), is_trade=is_trade)
+
+    # ---- time --------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._flushed_s >= BATCH_US / 1e6:
+            self._flush()
+        for connection in list(self._stage.connections):
+            if isinstance(connection.notes, Listener):
+                self._keep_alive(connection, now_s)
+        if now_s - self._candles_s >= 1.0:
+            self._candles_s = now_s
+            self._show_candles()
+
+    def _keep_alive(self, connection: Connection, now_s: float) -> None:
+        listener: Listener = connection.notes
+        lifetime_s = self._stage.options.lifetime_s
+        has_heartbeats = "heartbeats" in listener.channels
+        if has_heartbeats and now_s - listener.beat_s >= 1.0:
+            listener.beat_s = max(listener.beat_s + 1.0, now_s - 0.5)
+            self._beat(connection, now_s)
+        patience_s = IDLE_S if listener.channels else FIRST_MESSAGE_S
+        if (not has_heartbeats and self._stage.is_over(listener.heard_s, patience_s)) or (
+            lifetime_s is not None and now_s - connection.opened_s >= lifetime_s
+        ):
+            listener.heard_s = connection.opened_s = now_s
+            connection.close(1000)
+
+    def _beat(self, connection: Connection, now_s: float) -> None:
+        up_s = now_s - self._began_s
+        now = datetime.fromtimestamp(self._stage.now_us() / 1e6, UTC)
+        text = f"{now:%Y-%m-%d %H:%M:%S.%f}000 +0000 UTC m=+{up_s:.9f}"
+        self._say(connection, "heartbeats", {"current_time": text, "heartbeat_counter": int(up_s)})
+
+    def _show_candles(self) -> None:
+        """The running candle, once a second when it changed; the closed one is sent once more after it."""
+        wanted = {
+            product
+            for c in self._stage.connections
+            if isinstance(c.notes, Listener)
+            for product in c.notes.channels.get("candles", ())
+        }
+        now_ms = self._stage.now_us() // 1000
+        for product in wanted:
+            tape = self._stage.tape(product)
+            if tape is None or self._shown.get(product) == tape.next_id:
+                continue
+            self._shown[product] = tape.next_id
+            bars = [b for b in tape.bars(BUCKET_MS, now_ms - 2 * BUCKET_MS + 1, now_ms, now_ms) if b.trades]
+            rows = [candle_row(tape.listing, b) | {"product_id": product} for b in reversed(bars)]
+            for c in self._stage.connections:
+                if isinstance(c.notes, Listener) and product in c.notes.channels.get("candles", ()):
+                    self._say(c, "candles", {"type": "update", "candles": rows})
+
+    def announce_end(self) -> None:
+        """Coinbase documents no notice; the connections are closed normally."""
+        for connection in self._stage.connections:
+            connection.close(1001)
+
+    # ---- faults ------------------------------------------------------------------------------
+
+    def nonsense(self, kind: Nonsense) -> str | bytes:
+        x = self._stage.listings[0]
+        trade = self._trade(x, Print(1, 1, 1, self._stage.now_us(), x.tick_units, x.lot_units, True, (1,)))
+        if kind is Nonsense.UNKNOWN_SYMBOL:
+            trade["product_id"] = "NOSUCH-USD"
+        elif kind is Nonsense.HUGE_NUMBER:
+            trade["price"] = "1e400"
+        event = {"type": "update", "trades": [trade]}
+        stamp = envelope_time(self._stage.now_us())
+        text = json.dumps({"channel": "market_trades", "timestamp": stamp, "events": [event]}, separators=(",", ":"))
+        if kind is Nonsense.BINARY:
+            return random.Random(7).randbytes(64)  # noqa: S311 - bytes that mean nothing
+        return text[: len(text) // 2] if kind is Nonsense.MALFORMED else text
+
+    def playback_reply(self, text: str) -> str | None:
+        """The recordings hold Coinbase's own acknowledgements."""
+        return None
+
+
+def match_time(time_us: int) -> str:
+    """RFC 3339 with up to six decimals, trailing zeros trimmed."""
+    text = f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}"
+    part = f"{time_us % 1_000_000:06d}".rstrip("0")
+    return f"{text}.{part}Z" if part else f"{text}Z"
+
+
+def envelope_time(time_us: int) -> str:
+    """RFC 3339 with up to nine decimals, as the envelope has it."""
+    nanos = time_us * 1000 + time_us % 997
+    text = f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}"
+    part = f"{nanos % 1_000_000_000:09d}".rstrip("0")
+    return f"{text}.{part}Z" if part else f"{text}Z"
+
+
+def _listed(base: str, tick: str, lot: str, per_s: float) -> Listing:
+    return Listing("coinbase", f"{base}-USD", base, "USD", tick, lot, per_s, time_step_us=1)
+
+
+SIMULATOR = Script(
+    listings=tuple(
+        _listed(*row)
+        for row in (
+            ("BTC", "0.01", "0.00000001", 5.0),
+            ("ETH", "0.01", "0.00000001", 4.0),
+            ("SOL", "0.01", "0.00000001", 2.5),
+            ("XRP", "0.0001", "0.000001", 2.0),
+            ("DOGE", "0.00001", "0.1", 1.5),
+            ("ADA", "0.0001", "0.00000001", 1.0),
+            ("LINK", "0.001", "0.01", 1.0),
+            ("AVAX", "0.01", "0.00000001", 0.9),
+            ("LTC", "0.01", "0.00000001", 0.8),
+            ("DOT", "0.001", "0.00000001", 0.7),
+            ("PEPE", "0.00000001", "1", 0.6),
+            ("NMR", "0.01", "0.0001", 0.006),
+            ("USDT", "0.00001", "0.01", 0.6),
+        )
+    ),
+    build=Coinbase,
+    leads=True,
+)

@@ -1,0 +1,1 @@
+"""The simulated venues' common ground: a generated market, connections, faults and playback."""

@@ -1,0 +1,123 @@
+"""One client's socket at a simulated venue: an ordered outbox, and the faults that befall what is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+OUTBOX_LIMIT = 500_000
+
+
+@dataclass(slots=True)
+class Mishaps:
+    """What happens to the next data frames of a connection."""
+
+    silent_until_s: float = 0.0
+    drop: int = 0
+    duplicate: int = 0
+
+
+class Connection:
+    """Sending is immediate for the caller; frames leave in order, as fast as the client reads.
+
+    A client that lets more than `OUTBOX_LIMIT` frames pile up is cut, as venues do with slow readers.
+    `notes` is the venue's own memory of this conversation.
+    """
+
+    def __init__(self, socket: web.WebSocketResponse, request: web.Request, notes: Any = None) -> None:
+        self.request = request
+        self.notes = notes
+        self.opened_s = time.monotonic()
+        self.mishaps = Mishaps()
+        self._socket = socket
+        self._outbox: deque[str | bytes | _Control] = deque()
+        self._more = asyncio.Event()
+
+    @property
+    def is_drained(self) -> bool:
+        """Everything was handed to the operating system."""
+        return not self._outbox
+
+    def send(self, payload: str | bytes, *, is_trade: bool = False) -> None:
+        """Queue one frame; only frames with trades suffer drops and duplicates."""
+        mishaps = self.mishaps
+        if time.monotonic() < mishaps.silent_until_s:
+            return
+        if is_trade and mishaps.drop:
+            mishaps.drop -= 1
+            return
+        self._put(payload)
+        if is_trade and mishaps.duplicate:
+            mishaps.duplicate -= 1
+            self._put(payload)
+
+    def ping(self, payload: bytes) -> None:
+        """Queue a ping control frame."""
+        if time.monotonic() >= self.mishaps.silent_until_s:
+            self._put(_Control("ping", payload=payload))
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a client's ping."""
+        if time.monotonic() >= self.mishaps.silent_until_s:
+            self._put(_Control("pong", payload=payload))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame, after what is queued, and end."""
+        self._put(_Control("close", code=code, payload=reason.encode()))
+
+    def abort(self) -> None:
+        """Reset the TCP connection: no close frame, nothing flushed."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
+
+    def _put(self, item: str | bytes | _Control) -> None:
+        if len(self._outbox) > OUTBOX_LIMIT:
+            self.abort()
+            return
+        self._outbox.append(item)
+        self._more.set()
+
+    async def write(self) -> None:
+        """Empty the outbox for ever; ends when the socket does."""
+        try:
+            while not self._socket.closed:
+                while self._outbox:
+                    await self._write(self._outbox[0])
+                    self._outbox.popleft()
+                self._more.clear()
+                await self._more.wait()
+        except (ConnectionError, RuntimeError):
+            self._outbox.clear()
+
+    async def _write(self, item: str | bytes | _Control) -> None:
+        if isinstance(item, str):
+            await self._socket.send_str(item)
+        elif isinstance(item, bytes):
+            await self._socket.send_bytes(item)
+        elif item.kind == "ping":
+            await self._socket.ping(item.payload)
+        elif item.kind == "pong":
+            await self._socket.pong(item.payload)
+        else:
+            await self._socket.close(code=item.code, message=item.payload, drain=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Control:
+    kind: str
+    code: int = 1000
+    payload: bytes = field(default=b"")
+
+
+async def incoming(socket: web.WebSocketResponse) -> Any:
+    """The client's messages as `(type, content)`, until the connection ends."""
+    while True:
+        message = await socket.receive()
+        if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+            return
+        yield message.type, message.data

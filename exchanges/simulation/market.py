@@ -1,0 +1,209 @@
+"""The generated market: what every simulated venue trades, a function of the seed, the start and the
+scripted moves; it knows no clock and no socket."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+
+from exchanges.simulation.flow import Flow
+from exchanges.simulation.history import History
+from exchanges.simulation.listing import BUCKET_MS, Bar, Listing, Print, fixed
+from exchanges.simulation.prices import ANCHORS_USD, DOLLARS, SECOND_US, TETHER, Move, Prices
+from exchanges.simulation.tape import Tape
+from livermore.core.candle import Kline
+from livermore.core.trade import Trade
+
+PREHISTORY_MS = 2 * BUCKET_MS
+SLICE_US = 60 * SECOND_US
+FIRST_EPISODE_S = 25
+EPISODE_EVERY_S = 40
+EPISODE_BPS = (42.0, 75.0)
+FOLLOWERS_LAG_S = (12.5, 19.0)
+MOVERS = 9
+LIVELY_PER_S = 0.05
+COARSE = 20e-4
+
+Produced = list[tuple[Tape, Print]]
+
+
+class Market:
+    """All listings of all venues.
+
+    Trades exist from two full 5m buckets before `start_ms` on. `leader` is the venue that moves first in
+    the episodes; without one, or with one venue only, there are none. `pace` multiplies the number of
+    trades.
+    """
+
+    def __init__(
+        self,
+        listings: Sequence[Listing],
+        *,
+        seed: int,
+        start_ms: int,
+        leader: str | None = None,
+        pace: float = 1.0,
+    ) -> None:
+        self.start_us = start_ms * 1000
+        self.origin_ms = start_ms // BUCKET_MS * BUCKET_MS - PREHISTORY_MS
+        self.now_us = self.origin_ms * 1000
+        self.listings = tuple(listings)
+        self.leader = leader
+        self._seed = seed
+        self._prices = Prices(seed, self.now_us)
+        self._flows = {(x.venue, x.native): self._flow(x, pace) for x in self.listings}
+        self._episode = 0
+        self._next_episode_us = self.start_us + FIRST_EPISODE_S * SECOND_US
+        self.has_episodes = leader is not None and bool(self._movable())
+        self.advance(self.start_us)
+
+    def _flow(self, listing: Listing, pace: float) -> Flow:
+        origin_us = self.origin_ms * 1000
+        middle = self._prices.price(listing.venue, listing.base, listing.quote, origin_us)
+        step = listing.tick_units
+        joint = max(step, round(middle * 10**listing.price_places / step) * step)
+        rng = random.Random(f"{self._seed}|{listing.venue}|{listing.native}|ids")  # noqa: S311
+        history = History(listing, self._seed, self.origin_ms, joint)
+        tape = Tape(listing, history, rng.randrange(10**7, 10**9))
+        return Flow(tape, self._prices, self._seed, origin_us, pace)
+
+    # ---- time --------------------------------------------------------------------------------
+
+    @property
+    def next_us(self) -> int:
+        """When the next print is due."""
+        return min(flow.next_us for flow in self._flows.values())
+
+    def advance(self, now_us: int) -> Produced:
+        """Everything traded since, per listing in the order of time."""
+        produced: Produced = []
+        while self.now_us < now_us:
+            self.now_us = min(now_us, self.now_us + SLICE_US)
+            self._plan_episodes()
+            for flow in self._flows.values():
+                produced.extend((flow.tape, new) for new in flow.until(self.now_us))
+                flow.tape.trim(self.now_us)
+            self._prices.settle(self.now_us - SLICE_US)
+        return produced
+
+    def burst(self, count: int, span_us: int, venues: Collection[str] = ()) -> Produced:
+        """`count` prints more, spread over the next `span_us` and over the (named) venues' listings."""
+        flows = [f for f in self._flows.values() if not venues or f.listing.venue in venues]
+        rng = random.Random(f"{self._seed}|burst|{self.now_us}")  # noqa: S311
+        weights = [f.listing.trades_per_s for f in flows]
+        start_us = self.now_us
+        produced: Produced = []
+        for i in range(count):
+            due_us = start_us + (i + 1) * span_us // count
+            if due_us - self.now_us > SECOND_US:
+                produced += self.advance(due_us)
+            flow = rng.choices(flows, weights)[0]
+            produced.append((flow.tape, flow.now(due_us)))
+        return produced + self.advance(start_us + span_us)
+
+    # ---- scripts -----------------------------------------------------------------------------
+
+    def move(
+        self,
+        base: str,
+        bps: float,
+        *,
+        at_us: int | None = None,
+        over_s: float = 3.0,
+        lags_s: dict[str, float] | None = None,
+    ) -> None:
+        """Move an asset by `bps` within `over_s`, at each named venue after its lag ("*": the others).
+
+        Unnamed venues never move. Each venue marks the move with several large trades.
+        """
+        at_us = max(self.now_us, self.now_us if at_us is None else at_us)
+        lags_s = lags_s if lags_s is not None else {"*": 0.0}
+        starts = {}
+        for venue in {x.venue for x in self.listings}:
+            lag = lags_s.get(venue, lags_s.get("*"))
+            if lag is not None:
+                starts[venue] = at_us + int(lag * SECOND_US)
+        span_us = int(over_s * SECOND_US)
+        self._prices.add(Move(base, bps, max(1, span_us), starts))
+        for flow in self._flows.values():
+            listing = flow.listing
+            if listing.base == base and listing.venue in starts:
+                for i in range(1, MOVERS + 1):
+                    flow.force(starts[listing.venue] + span_us * i // (MOVERS - 2), bps > 0)
+
+    def silence(self, venue: str, base: str, for_s: float) -> None:
+        """No trade of an asset at a venue for a while, as when its market is halted."""
+        for flow in self._flows.values():
+            if flow.listing.venue == venue and flow.listing.base == base:
+                flow.silent_until_us = self.now_us + int(for_s * SECOND_US)
+
+    def _plan_episodes(self) -> None:
+        """Announce an episode a slice ahead, so that it does not depend on how time is cut."""
+        while self.has_episodes and self._next_episode_us <= self.now_us + SLICE_US:
+            rng = random.Random(f"{self._seed}|episode|{self._episode}")  # noqa: S311
+            bases = self._movable()
+            cycle, index = divmod(self._episode, len(bases))
+            base = bases[index]
+            sign = 1 if (cycle + index) % 2 == 0 else -1
+            lags = {v: rng.uniform(*FOLLOWERS_LAG_S) for v in sorted({x.venue for x in self.listings})}
+            lags[self.leader or ""] = 0.0
+            at_us = self._next_episode_us
+            self.move(base, sign * rng.uniform(*EPISODE_BPS), at_us=at_us, lags_s=lags)
+            self._episode += 1
+            self._next_episode_us += EPISODE_EVERY_S * SECOND_US
+
+    def _movable(self) -> list[str]:
+        def bases(is_leader: bool) -> dict[str, None]:
+            return {
+                x.base: None
+                for x in self.listings
+                if (x.venue == self.leader) is is_leader and x.trades_per_s >= LIVELY_PER_S
+            }
+
+        others = bases(False)
+        coarse = {x.base for x in self.listings if float(x.tick) > COARSE * ANCHORS_USD.get(x.base, 1.0)}
+        return [b for b in bases(True) if b in others and b not in DOLLARS | {TETHER} | coarse]
+
+    # ---- answers -----------------------------------------------------------------------------
+
+    def tape(self, venue: str, native: str) -> Tape:
+        """The record of one listing; KeyError for an unknown one."""
+        return self._flows[venue, native].tape
+
+    def trades(self, venue: str, native: str) -> list[Trade]:
+        """The oracle: every single execution still kept, oldest first."""
+        tape = self.tape(venue, native)
+        x = tape.listing
+        found = []
+        for p in tape.prints:
+            price = fixed(p.price, x.price_places)
+            for i, part in enumerate(p.parts):
+                quantity = fixed(part, x.lot_places)
+                found.append(Trade(x.symbol, p.time_us * 1000, p.first + i, 1, price, quantity, p.is_buy))
+        return found
+
+    def truth(self, venue: str, native: str, open_ms: int, length_ms: int = BUCKET_MS) -> Kline:
+        """The oracle: the candle of the trades generated, as the venue's own kline must say it."""
+        tape = self.tape(venue, native)
+        bar = next(tape.bars(length_ms, open_ms, open_ms, max(open_ms, self.now_us // 1000)))
+        return kline(tape.listing, bar)
+
+
+def kline(listing: Listing, bar: Bar) -> Kline:
+    """A bar of whole units as exact decimals."""
+
+    def price(units: int) -> Decimal:
+        return Decimal(units).scaleb(-listing.price_places)
+
+    return Kline(
+        bar.open_ms,
+        price(bar.open),
+        price(bar.high),
+        price(bar.low),
+        price(bar.close),
+        Decimal(bar.volume).scaleb(-listing.lot_places),
+        Decimal(bar.turnover).scaleb(-listing.quote_places),
+        bar.trades,
+        Decimal(bar.buy_volume).scaleb(-listing.lot_places),
+    )

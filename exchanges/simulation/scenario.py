@@ -1,0 +1,59 @@
+"""Scripts of what happens when: moves of prices, silent markets and faults, read from a JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from livermore.core.errors import InvalidInput
+
+FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
+ACTIONS = ("fault", "move", "silence", "episodes")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry: `action` is `fault`, `move`, `silence` or `episodes`; `options` what goes with it."""
+
+    at_s: float
+    action: str
+    venue: str | None
+    subject: Any
+    options: Mapping[str, Any]
+
+
+def read(source: str | Path | Sequence[Mapping[str, Any]]) -> list[Step]:
+    """The steps in the order of time, from a file, a shipped scenario's name or a parsed list.
+
+    Raises `InvalidInput` with what is wrong and what is accepted.
+    """
+    if isinstance(source, (str, Path)):
+        source = _load(source)
+    if not isinstance(source, list):
+        raise InvalidInput("a scenario is a JSON list of steps, each with at_s and one of " + ", ".join(ACTIONS))
+    return sorted((_step(entry) for entry in source), key=lambda step: step.at_s)
+
+
+def _load(source: str | Path) -> Any:
+    file = Path(source)
+    if not file.exists() and (FOLDER / f"{source}.json").exists():
+        file = FOLDER / f"{source}.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        shipped = " ".join(sorted(f.stem for f in FOLDER.glob("*.json")))
+        raise InvalidInput(f"scenario {str(source)!r} not found; give a file or one of: {shipped}") from None
+    except ValueError as error:
+        raise InvalidInput(f"scenario {file} is not JSON: {error}") from None
+
+
+def _step(entry: Mapping[str, Any]) -> Step:
+    named = [a for a in ACTIONS if a in entry] if isinstance(entry, dict) else []
+    if len(named) != 1 or not isinstance(entry.get("at_s"), (int, float)):
+        raise InvalidInput(f"scenario step {entry!r}: give at_s and exactly one of {', '.join(ACTIONS)}")
+    action = named[0]
+    options = {k: v for k, v in entry.items() if k not in ("at_s", "venue", "note", action)}
+    return Step(float(entry["at_s"]), action, entry.get("venue"), entry[action], options)

@@ -1,0 +1,194 @@
+"""The venues' simulators, served together on loopback: one market, one loop, one port per venue."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from exchanges.simulation import scenario
+from exchanges.simulation.market import Market, Produced
+from exchanges.simulation.playback import Playback
+from exchanges.simulation.server import VenueServer
+from exchanges.simulation.stage import Options, Script, Stage
+from livermore.core.candle import Kline
+from livermore.core.errors import InvalidInput
+from livermore.core.trade import Trade
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 0.05
+ON_TIME_S = 0.001
+
+
+def available() -> list[str]:
+    """The venues that have a simulator: every package `exchanges.<slug>` with a module `simulator`."""
+    return sorted(file.parent.name for file in Path(__file__).parent.glob("*/simulator.py"))
+
+
+def load(slug: str) -> Script:
+    """A venue's simulator; raises `InvalidInput` that lists what exists."""
+    if slug not in available():
+        raise InvalidInput(f"no simulator for {slug!r}; accepted: {' '.join(available())}")
+    script: Script = importlib.import_module(f"exchanges.{slug}.simulator").SIMULATOR
+    return script
+
+
+class Simulation:
+    """Serves the named venues (all by default) for as long as the context is open.
+
+    With the same `seed`, `start_ms` and scripted moves the market is the same to the last trade. Its clock
+    begins at `start_ms` (now by default) and runs with the machine's; with `is_paused` it stands still and
+    only `advance` and `burst` move it. `pace` multiplies the number of trades. `scenario` is a file, a
+    shipped scenario's name or a list of steps.
+    """
+
+    def __init__(
+        self,
+        venues: Sequence[str] = (),
+        *,
+        seed: int = 1,
+        start_ms: int | None = None,
+        ports: Mapping[str, int] | None = None,
+        scenario: str | Path | Sequence[Mapping[str, Any]] | None = None,
+        pace: float = 1.0,
+        is_paused: bool = False,
+        has_episodes: bool = True,
+        options: Options | None = None,
+        playbacks: Sequence[Playback] = (),
+    ) -> None:
+        names = list(dict.fromkeys(venues)) or available()
+        scripts = {name: load(name) for name in names}
+        self._steps = _steps(scenario)
+        self._ports = dict(ports or {})
+        self._is_paused = is_paused
+        self._task: asyncio.Task[None] | None = None
+        leader = next((n for n, s in scripts.items() if s.leads), names[0])
+        listings = [x for s in scripts.values() for x in s.listings]
+        start_ms = time.time_ns() // 1_000_000 if start_ms is None else start_ms
+        self.market = Market(listings, seed=seed, start_ms=start_ms, leader=leader, pace=pace)
+        self.market.has_episodes &= has_episodes
+        self._zero_ns = time.monotonic_ns()
+        self.servers: dict[str, VenueServer] = {}
+        for name, script in scripts.items():
+            stage = Stage(name, self.market, options or Options(), self.now_us, self.catch_up)
+            playback = next((p for p in playbacks if p.venue == name), None)
+            self.servers[name] = VenueServer(stage, script.build(stage), playback)
+
+    # ---- life --------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Simulation:
+        for name, server in self.servers.items():
+            await server.start(self._ports.get(name, 0))
+        self._task = asyncio.create_task(self._drive())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        await asyncio.gather(*(server.stop() for server in self.servers.values()))
+
+    @property
+    def endpoints(self) -> dict[str, dict[str, str]]:
+        """Where each venue listens, in the shape of the variable EXCHANGE_ENDPOINTS."""
+        return {
+            name: {"rest": f"http://127.0.0.1:{s.port}", "ws": f"ws://127.0.0.1:{s.port}"}
+            for name, s in self.servers.items()
+        }
+
+    # ---- time --------------------------------------------------------------------------------
+
+    def now_us(self) -> int:
+        """The market's clock, µs UTC."""
+        if self._is_paused:
+            return self.market.now_us
+        return self.market.start_us + (time.monotonic_ns() - self._zero_ns) // 1000
+
+    def catch_up(self) -> None:
+        """Let everything happen that is due by now."""
+        now_us = self.now_us()
+        while self._steps and self.market.start_us + self._steps[0].at_s * 1e6 <= now_us:
+            self._perform(self._steps.pop(0))
+        self._publish(self.market.advance(now_us))
+
+    async def _drive(self) -> None:
+        while True:
+            try:
+                self.catch_up()
+                for server in self.servers.values():
+                    server.venue.tick()
+            except Exception:
+                log.exception("simulation.tick_failed")
+            due_s = (self.market.next_us - self.now_us()) / 1e6
+            pause_s = LONGEST_PAUSE_S if self._is_paused else due_s
+            await asyncio.sleep(min(LONGEST_PAUSE_S, max(ON_TIME_S, pause_s)))
+
+    def _publish(self, produced: Produced) -> None:
+        by_tape: dict[Any, list[Any]] = {}
+        for tape, new in produced:
+            by_tape.setdefault(tape, []).append(new)
+        for tape, prints in by_tape.items():
+            self.servers[tape.listing.venue].venue.traded(tape, prints)
+
+    # ---- scripts -----------------------------------------------------------------------------
+
+    def fault(self, venue: str, kind: str, **options: Any) -> None:
+        """Let a fault happen now; the kinds and options are those of `Faults.strike`."""
+        if venue not in self.servers:
+            raise InvalidInput(f"{venue!r} is not simulated; accepted: {' '.join(self.servers)}")
+        self.servers[venue].faults.strike(kind, **options)
+
+    def move(self, base: str, bps: float, *, over_s: float = 3.0, lags_s: dict[str, float] | None = None) -> None:
+        """Move an asset's price from now on; see `Market.move`."""
+        self.market.move(base, bps, at_us=self.now_us(), over_s=over_s, lags_s=lags_s)
+
+    def _perform(self, step: scenario.Step) -> None:
+        options = dict(step.options)
+        if step.action == "episodes":
+            self.market.has_episodes = bool(step.subject)
+        elif step.action == "move":
+            at_us = self.market.start_us + int(step.at_s * 1e6)
+            self.market.move(**{"at_us": at_us, **step.subject})
+        elif step.venue not in self.servers:
+            log.warning("simulation.step_skipped venue=%s action=%s", step.venue, step.action)
+        elif step.action == "silence":
+            self.market.silence(step.venue, **step.subject)
+        else:
+            self.fault(step.venue, step.subject, **options)
+
+    # ---- virtual time and the oracle ---------------------------------------------------------
+
+    def advance(self, span_s: float) -> None:
+        """Only while paused: move the clock and stream what was traded, as fast as the clients read."""
+        self._publish(self.market.advance(self.market.now_us + int(span_s * 1e6)))
+
+    def burst(self, count: int, *, over_s: float = 0.001, venues: Sequence[str] = ()) -> int:
+        """`count` prints at once on top of the usual ones, stamped over the next `over_s`; says how many
+        executions all of them hold. While the clock runs, `over_s` should be short."""
+        produced = self.market.burst(count, max(1, int(over_s * 1e6)), venues)
+        self._publish(produced)
+        return sum(len(new.parts) for _, new in produced)
+
+    @property
+    def is_drained(self) -> bool:
+        """Every connected client was sent everything."""
+        return all(c.is_drained for s in self.servers.values() for c in s.stage.connections)
+
+    def trades(self, venue: str, native: str) -> list[Trade]:
+        """Every execution of a listing in the last two hours."""
+        return self.market.trades(venue, native)
+
+    def truth(self, venue: str, native: str, open_ms: int) -> Kline:
+        """The 5m candle that a listing's trades make."""
+        return self.market.truth(venue, native, open_ms)
+
+
+def _steps(source: str | Path | Sequence[Mapping[str, Any]] | None) -> list[scenario.Step]:
+    return [] if source is None else scenario.read(source)
