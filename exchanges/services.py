@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from exchanges import registry
+import time
+from functools import lru_cache
+
+from django.conf import settings
+
+from exchanges import geo, registry
+from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
 from exchanges.state import state_redis, unavailable
 from exchanges.venue import Rest
 from livermore.core import keys
-from livermore.core.errors import InvalidInput
+from livermore.core.errors import GeoBlocked, InvalidInput
 
-STREAMING_STATES = frozenset({"streaming", "degraded"})
-"""States in which a venue is being listened to, so that asking it for more contacts nobody new."""
+_LOCATION_KEPT_S = 60
 
 
 def usable(slug: str) -> Exchange:
@@ -18,7 +23,7 @@ def usable(slug: str) -> Exchange:
 
     Raises `InvalidInput` for an unknown one, a disabled one, and one without an adapter.
     """
-    row = Exchange.objects.filter(pk=slug).first()
+    row = Exchange.objects.select_related("geo_alternative").filter(pk=slug).first()
     if row is None:
         names = " ".join(Exchange.objects.filter(enabled=True).values_list("slug", flat=True))
         raise InvalidInput(f"exchange {slug!r} does not exist; accepted: {names or 'none is enabled'}")
@@ -30,9 +35,22 @@ def usable(slug: str) -> Exchange:
 
 
 def rest(slug: str) -> Rest:
-    """The REST of an exchange at the addresses in use; raises what `usable` raises. Contacts nobody."""
+    """The REST of an exchange at the addresses in use, if it may be contacted from here.
+
+    Raises what `usable` raises, and `GeoBlocked` before anything of the venue is asked or looked up.
+    """
     row = usable(slug)
+    verdict = geo_verdict(row)
+    if isinstance(verdict, geo.Blocked):
+        raise GeoBlocked(verdict.why)
     return registry.venue(slug).rest(row.endpoint())
+
+
+def geo_verdict(row: Exchange) -> geo.Verdict:
+    """May this host contact the exchange at the addresses in use? An address on this machine is no venue."""
+    if geo.is_loopback(row.endpoint()):
+        return geo.Allowed(f"{row.title} is served by this machine")
+    return geo.verdict(geo.GeoRule.of(row), _location(settings.LIVERMORE_REGION, time.monotonic() // _LOCATION_KEPT_S))
 
 
 def streaming() -> list[str]:
@@ -40,4 +58,10 @@ def streaming() -> list[str]:
     slugs = list(Exchange.objects.filter(enabled=True).values_list("slug", flat=True))
     with unavailable():
         states = {slug: state_redis().hget(keys.stream(slug), "state") for slug in slugs}
-    return [slug for slug, state in states.items() if state and state.decode().lower() in STREAMING_STATES]
+    return [slug for slug, state in states.items() if state and state.decode().lower() in IS_LIVE]
+
+
+@lru_cache(maxsize=2)
+def _location(region: str, minute: float) -> geo.Location:
+    """This host's location, found out once a minute at most (the second argument only dates the answer)."""
+    return geo.location(region)

@@ -1,0 +1,30 @@
+"""`sync_symbols [NAME]`: make the symbol table say what a venue lists now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from exchanges.venue import Rest
+from symbols import services
+from symbols.management import per_exchange
+
+
+class Command(BaseCommand):
+    """What beat runs every hour, by hand."""
+
+    help = "Fetch the instrument list of an exchange, or of every exchange that streams."
+    add_arguments = staticmethod(per_exchange.add_name)
+
+    def handle(self, *args: Any, name: str | None, **options: Any) -> None:
+        """Print one line of counts per exchange."""
+        per_exchange.run(self, name, _sync)
+
+
+def _sync(slug: str, rest: Rest) -> str:
+    r = services.sync(slug, rest)
+    line = (
+        f"{slug}: {r.listed} listed, {r.trading} trading, {r.created} new, {r.changed} changed, {r.delisted} delisted"
+    )
+    return f"{line}; left out because of their name: {' '.join(r.conflicts)}" if r.conflicts else line
