@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 LARGEST_BYTES = 50_000_000
 _SHOWN_PER_READ = 3
+_REPEAT_AFTER_S = 60.0
+_STAMP = re.compile(r"^\S+Z ")
 _WORTH_SHOWING = re.compile(r"\b(ERROR|CRITICAL)\b|^\w[\w.]*(Error|Exception): ")
 
 
 class ErrorTail:
     """Reads what was added to the logs of a folder and picks the errors."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
+        self._clock = clock
         self._positions: dict[Path, int] = {}
+        self._shown: dict[str, float] = {}
 
     def new_errors(self) -> Iterator[str]:
-        """`<log>: <line>` for the first errors of each log since the last call, then how many more."""
+        """`<log>: <line>` for the first errors of each log since the last call; the same one once a minute."""
+        now = self._clock()
+        self._shown = {line: at for line, at in self._shown.items() if now - at < _REPEAT_AFTER_S}
         for log in sorted(self._folder.glob("*.log")):
-            lines = [line for line in self._added(log) if _WORTH_SHOWING.search(line)]
-            for line in lines[:_SHOWN_PER_READ]:
+            wording = (_STAMP.sub("", line) for line in self._added(log) if _WORTH_SHOWING.search(line))
+            fresh = [line for line in dict.fromkeys(wording) if (f"{log.stem}: {line}") not in self._shown]
+            for line in fresh[:_SHOWN_PER_READ]:
+                self._shown[f"{log.stem}: {line}"] = now
                 yield f"{log.stem}: {line[:300]}"
-            if len(lines) > _SHOWN_PER_READ:
-                yield f"{log.stem}: {len(lines) - _SHOWN_PER_READ} more in {log}"
 
     def _added(self, log: Path) -> list[str]:
         with suppress(OSError), log.open("rb") as file:

@@ -26,7 +26,6 @@ from livermore.command_line import USAGE
 from livermore.core.errors import StoreUnavailable
 from livermore.supervisor import Role, Supervisor, in_child
 from livermore.version import version
-from symbols.models import ExchangeSymbol
 
 _STEP_S = 0.2
 _LOOK_EVERY_S = 1.0
@@ -73,6 +72,7 @@ class Run:
 
     def _start(self, wanted: list[str], *, is_live: bool) -> str:
         self._say(f"Livermore {version()}: data in {settings.VAR_DIR}, logs in {self._logs}")
+        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         self._start_redis()
         call_command("migrate", verbosity=0)
         slugs = _chosen(wanted)
@@ -82,7 +82,6 @@ class Run:
         self._start_simulators(simulated)
         password = first_admin.create()
         url = self._start_work(slugs)
-        self._choose_symbols(slugs)
         self._children.start(processes.stream_host(slugs))
         self._checks["streams"] = partial(self._missing_streams, slugs)
         self._say(f"Web      {url} (admin: {url}admin/, API: {url}api/v1/docs)")
@@ -140,22 +139,6 @@ class Run:
         self._children.start(processes.web(port, settings.FLOWER_URL))
         self._checks["web"] = partial(readiness.page, port, "/health/ready")
         return f"http://{processes.LOOPBACK}:{port}/"
-
-    def _choose_symbols(self, slugs: list[str]) -> None:
-        """The first time there is no symbol to follow yet."""
-        for slug in slugs:
-            if not ExchangeSymbol.objects.tier1().filter(exchange_id=slug).exists():
-                self._say(f"Symbols  asking {slug} what it trades")
-                self._run_to_end("sync_symbols", slug)
-                self._run_to_end("refresh_tier1", slug)
-
-    def _run_to_end(self, *arguments: str) -> None:
-        child = self._children.start(Role(arguments[0], processes.manage(*arguments), is_once=True))
-        while child.is_running:
-            self._pause()
-        if child.process.returncode:
-            log = self._children.log_of(arguments[0])
-            self._say(f"{' '.join(arguments)} failed (beat tries again); see {log}")
 
     # ---- running -------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class Role:
 
     Children of the lowest `stop_rank` are told to stop first; the next rank follows when they are gone
     or killed. `environment` is added to ours. `launch` replaces `command` for a child that something
-    else knows how to start. One that `is_once` ends by itself and is not started again.
+    else knows how to start.
     """
 
     name: str
@@ -38,7 +38,6 @@ class Role:
     stop_rank: int = 1
     stop_within_s: float = 6.0
     launch: Callable[[], subprocess.Popen[bytes]] | None = None
-    is_once: bool = False
 
 
 class Child:
@@ -97,7 +96,7 @@ class Supervisor:
             if child.restart_at is not None:
                 if now >= child.restart_at:
                     child.process, child.started, child.restart_at = self._launch(child.role), now, None
-            elif not child.is_running and not child.role.is_once:
+            elif not child.is_running:
                 self._bury(child, now)
 
     def stop(self, *, is_urgent: Callable[[], bool] = lambda: False) -> list[str]:
@@ -117,8 +116,9 @@ class Supervisor:
         child.deaths = 1 if now - child.started > _PROVEN_S else child.deaths + 1
         delay = min(_FIRST_DELAY_S * 2 ** (child.deaths - 1), _LONGEST_DELAY_S)
         child.restart_at = now + delay
-        ending = _ending(child.process.returncode)
-        self._say(f"{child.role.name} {ending}; again in {delay:.0f} s; see {self.log_of(child.role.name)}")
+        log = self.log_of(child.role.name)
+        ending = f"{_ending(child.process.returncode)} ({_last_line(log)})"
+        self._say(f"{child.role.name} {ending}; again in {delay:.0f} s; see {log}")
 
     def _launch(self, role: Role) -> subprocess.Popen[bytes]:
         if role.launch is not None:
@@ -183,3 +183,8 @@ def _ending(code: int) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it wrote nothing")
