@@ -6,6 +6,10 @@ from django.apps import AppConfig
 
 
 class CandlesConfig(AppConfig):
-    """Names the app."""
+    """Names the app and registers its checks."""
 
     name = "candles"
+
+    def ready(self) -> None:
+        """Registers the system checks."""
+        from candles import checks  # noqa: F401  # importing registers; models are loaded only now

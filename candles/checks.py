@@ -1,0 +1,86 @@
+"""System checks of what carries candles: the queues' time-outs and the two Redis addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as Caution
+from redis.exceptions import RedisError
+
+from exchanges.state import state_redis
+
+LONGEST_COUNTDOWN_S = 60
+_KOMBU_VISIBILITY_TIMEOUT_S = 3600
+
+
+@register()
+def tasks_end_before_they_are_delivered_again(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """E003: time limit + longest countdown must not exceed half of the broker's visibility timeout."""
+    if not settings.CELERY_BROKER_URL.startswith(("redis", "sentinel")):
+        return []  # only Kombu's Redis transport delivers by the clock
+    options = getattr(settings, "CELERY_BROKER_TRANSPORT_OPTIONS", {})
+    visible_s = options.get("visibility_timeout", _KOMBU_VISIBILITY_TIMEOUT_S)
+    needed_s = settings.CELERY_TASK_TIME_LIMIT + LONGEST_COUNTDOWN_S
+    if needed_s <= visible_s / 2:
+        return []
+    return [
+        Error(
+            f"a task may take {needed_s} s with its countdown, more than half of the visibility timeout "
+            f"of {visible_s} s",
+            hint="A task that outlives the visibility timeout is delivered again while it runs. Lower "
+            f"CELERY_TASK_TIME_LIMIT or raise the visibility timeout to {2 * needed_s} s.",
+            id="livermore.E003",
+        )
+    ]
+
+
+@register()
+def broker_is_no_cluster(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """E004: Kombu's Redis transport uses commands over several keys, which a cluster refuses."""
+    flags = parse_qs(urlsplit(settings.CELERY_BROKER_URL).query).get("cluster", ["false"])
+    if flags[-1].lower() not in ("1", "true", "yes"):
+        return []
+    return [
+        Error(
+            "CELERY_BROKER_URL points to a Redis Cluster, on which Celery cannot work",
+            hint="Use a standalone Redis, Sentinel or RabbitMQ; only STATE_REDIS_URL may be a cluster.",
+            id="livermore.E004",
+        )
+    ]
+
+
+@register(Tags.database)
+def state_redis_never_evicts(
+    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+) -> Sequence[CheckMessage]:
+    """W005: only with `--database`, because it asks the state Redis."""
+    if not databases:
+        return []
+    try:
+        answer = state_redis().config_get("maxmemory-policy")
+    except RedisError as error:
+        return [Caution(f"the eviction policy of the state Redis is unknown: {error}", id="livermore.W005")]
+    policies = {_text(policy) for policy in _policies(answer)}
+    if policies <= {"noeviction"}:
+        return []
+    return [
+        Caution(
+            f"the state Redis evicts keys ({', '.join(sorted(policies))}): trades may vanish before they are folded",
+            hint="Set maxmemory-policy to noeviction; memory is bounded by expiry.",
+            id="livermore.W005",
+        )
+    ]
+
+
+def _policies(answer: Any) -> list[Any]:
+    """Of one server, or of every node of a cluster."""
+    nodes = answer.values() if any(isinstance(v, dict) for v in answer.values()) else [answer]
+    return [policy for node in nodes for policy in node.values()]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
