@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 0.05
 ON_TIME_S = 0.001
+FOR_EVER_S = 1e9
 
 
 def available() -> list[str]:
@@ -149,6 +150,16 @@ class Simulation:
         """Move an asset's price from now on; see `Market.move`."""
         self.market.move(base, bps, at_us=self.now_us(), over_s=over_s, lags_s=lags_s)
 
+    def halt(self, venue: str, base: str, *, is_halted: bool = True) -> None:
+        """Suspend (or resume) an asset's markets at a venue: no trades, and the venue's lists say so."""
+        halted = self.servers[venue].stage.halted
+        natives = {x.native for x in self.servers[venue].stage.listings if x.base == base}
+        if is_halted:
+            halted |= natives
+        else:
+            halted -= natives
+        self.market.silence(venue, base, FOR_EVER_S if is_halted else 0.0)
+
     def _perform(self, step: scenario.Step) -> None:
         options = dict(step.options)
         if step.action == "episodes":
@@ -158,6 +169,8 @@ class Simulation:
             self.market.move(**{"at_us": at_us, **step.subject})
         elif step.venue not in self.servers:
             log.warning("simulation.step_skipped venue=%s action=%s", step.venue, step.action)
+        elif step.action == "halt":
+            self.halt(step.venue, **step.subject)
         elif step.action == "silence":
             self.market.silence(step.venue, **step.subject)
         else:
@@ -168,13 +181,19 @@ class Simulation:
     def advance(self, span_s: float) -> None:
         """Only while paused: move the clock and stream what was traded, as fast as the clients read."""
         self._publish(self.market.advance(self.market.now_us + int(span_s * 1e6)))
+        self._flush()
 
     def burst(self, count: int, *, over_s: float = 0.001, venues: Sequence[str] = ()) -> int:
         """`count` prints at once on top of the usual ones, stamped over the next `over_s`; says how many
         executions all of them hold. While the clock runs, `over_s` should be short."""
         produced = self.market.burst(count, max(1, int(over_s * 1e6)), venues)
         self._publish(produced)
+        self._flush()
         return sum(len(new.parts) for _, new in produced)
+
+    def _flush(self) -> None:
+        for server in self.servers.values():
+            server.venue.flush()
 
     @property
     def is_drained(self) -> bool:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from exchanges.simulation.listing import Bar, Listing, Print, fixed
+from exchanges.binance.simulator_rows import (
+    aggregate,
+    book_row,
+    executions,
+    kline_row,
+    price_text,
+    symbol_row,
+    ticker_row,
+)
 from exchanges.simulation.stage import Stage
 from exchanges.simulation.tape import Tape
 
@@ -84,28 +92,12 @@ class Budget:
         return int(self.banned_until_s - now_s) + 1 if now_s < self.banned_until_s else 60 - int(now_s) % 60
 
 
-def price_text(x: Listing, price: int) -> str:
-    """Prices carry as many decimals as the quote: 8, or 4 for USD on Binance.US."""
-    return fixed(price, x.price_places, x.quote_places)
-
-
-def quantity_text(x: Listing, quantity: int) -> str:
-    """Quantities carry 8 decimals."""
-    return fixed(quantity, x.lot_places, 8)
-
-
-def amount_text(x: Listing, amount: int) -> str:
-    """Quote amounts carry the quote's decimals."""
-    return fixed(amount, x.quote_places)
-
-
 class RestAnswers:
     """Answers every GET of the market-data API."""
 
-    def __init__(self, stage: Stage, dialect: RestDialect, halted: set[str]) -> None:
+    def __init__(self, stage: Stage, dialect: RestDialect) -> None:
         self._stage = stage
         self._dialect = dialect
-        self._halted = halted
         self._budget = Budget(stage.options.weight_limit or dialect.weight_limit)
         self._calls: dict[str, Callable[[Mapping[str, str]], Any]] = {
             "ping": lambda query: {},
@@ -195,40 +187,24 @@ class RestAnswers:
             {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": self._budget.limit},
             {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": d.raw_limit},
         ]
-        rows = [self._symbol(t.listing) for t in self._several(query)]
+        rows = [
+            symbol_row(
+                t.listing,
+                is_halted=t.listing.native in self._stage.halted,
+                has_flat_permissions=d.has_flat_permissions,
+            )
+            for t in self._several(query)
+        ]
         head = {"timezone": "UTC", "serverTime": self._now_ms, "rateLimits": limits, "exchangeFilters": []}
         return head | {"symbols": rows}
-
-    def _symbol(self, x: Listing) -> dict[str, Any]:
-        tick, lot = price_text(x, x.tick_units), quantity_text(x, x.lot_units)
-        row = {
-            "symbol": x.native,
-            "status": "BREAK" if x.native in self._halted else "TRADING",
-            "baseAsset": x.base,
-            "baseAssetPrecision": 8,
-            "quoteAsset": x.quote,
-            "quotePrecision": x.quote_places,
-            "quoteAssetPrecision": x.quote_places,
-            "orderTypes": ["LIMIT", "MARKET"],
-            "isSpotTradingAllowed": True,
-            "isMarginTradingAllowed": False,
-            "filters": [
-                {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
-                {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000000.00000000", "stepSize": lot},
-                {"filterType": "NOTIONAL", "minNotional": "5.00000000", "applyMinToMarket": True},
-            ],
-        }
-        if self._dialect.has_flat_permissions:
-            return row | {"permissions": ["SPOT"]}
-        return row | {"permissions": [], "permissionSets": [["SPOT", "MARGIN"]]}
 
     def _trades(self, query: Mapping[str, str]) -> Any:
         tape, limit = self._tape(query), _limit(query)
         if "fromId" in query:
             first = _whole(query, "fromId", 0)
             prints = tape.prints[tape.at_trade(first) : tape.at_trade(first + limit)]
-            return [r for r in _executions(tape.listing, prints) if r["id"] >= first][:limit]
-        return _executions(tape.listing, tape.prints[-limit:])[-limit:]
+            return [r for r in executions(tape.listing, prints) if r["id"] >= first][:limit]
+        return executions(tape.listing, tape.prints[-limit:])[-limit:]
 
     def _aggregates(self, query: Mapping[str, str]) -> Any:
         tape, limit = self._tape(query), _limit(query)
@@ -255,41 +231,8 @@ class RestAnswers:
         return [kline_row(tape.listing, b, length_ms) for b in rows]
 
     def _tickers(self, query: Mapping[str, str]) -> Any:
-        rows = [self._ticker(t) for t in self._several(query)]
+        rows = [ticker_row(t, self._now_ms) for t in self._several(query)]
         return rows[0] if "symbol" in query else rows
-
-    def _ticker(self, tape: Tape) -> dict[str, Any]:
-        x, now_ms = tape.listing, self._now_ms
-        day = tape.volume_24h(now_ms)
-        first_ms = now_ms - 86_400_000
-        hours = list(tape.bars(1_800_000, first_ms, now_ms, now_ms))
-        opened, last = hours[0].open, tape.last_price
-        change = last - opened
-        mean = day.turnover * 10**x.lot_places * 10**x.price_places // max(1, day.volume) // 10**x.quote_places
-        tick = x.tick_units
-        return {
-            "symbol": x.native,
-            "priceChange": ("-" if change < 0 else "") + price_text(x, abs(change)),
-            "priceChangePercent": f"{100 * change / opened:.3f}",
-            "weightedAvgPrice": price_text(x, mean),
-            "prevClosePrice": price_text(x, opened),
-            "lastPrice": price_text(x, last),
-            "lastQty": quantity_text(x, tape.prints[-1].quantity) if tape.prints else "0.00000000",
-            "bidPrice": price_text(x, last - tick),
-            "bidQty": quantity_text(x, 10 * x.lot_units),
-            "askPrice": price_text(x, last + tick),
-            "askQty": quantity_text(x, 10 * x.lot_units),
-            "openPrice": price_text(x, opened),
-            "highPrice": price_text(x, max(b.high for b in hours)),
-            "lowPrice": price_text(x, min(b.low for b in hours)),
-            "volume": quantity_text(x, day.volume),
-            "quoteVolume": amount_text(x, day.turnover),
-            "openTime": first_ms,
-            "closeTime": now_ms,
-            "firstId": tape.next_id - day.trades,
-            "lastId": tape.next_id - 1,
-            "count": day.trades,
-        }
 
     def _prices(self, query: Mapping[str, str]) -> Any:
         tapes = self._several(query)
@@ -297,62 +240,8 @@ class RestAnswers:
         return rows[0] if "symbol" in query else rows
 
     def _books(self, query: Mapping[str, str]) -> Any:
-        rows = [{"symbol": t.listing.native} | _touch(t.listing, t.last_price) for t in self._several(query)]
+        rows = [book_row(t.listing, t.last_price) for t in self._several(query)]
         return rows[0] if "symbol" in query else rows
-
-
-def _touch(x: Listing, price: int) -> dict[str, str]:
-    size = quantity_text(x, 10 * x.lot_units)
-    bid, ask = price_text(x, price - x.tick_units), price_text(x, price + x.tick_units)
-    return {"bidPrice": bid, "bidQty": size, "askPrice": ask, "askQty": size}
-
-
-def aggregate(x: Listing, p: Print) -> dict[str, Any]:
-    """A print as REST and stream describe an aggregate trade; `m` tells that the taker sold."""
-    return {
-        "a": p.id,
-        "p": price_text(x, p.price),
-        "q": quantity_text(x, p.quantity),
-        "f": p.first,
-        "l": p.last,
-        "T": p.time_us // 1000,
-        "m": not p.is_buy,
-        "M": True,
-    }
-
-
-def _executions(x: Listing, prints: Sequence[Print]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": p.first + i,
-            "price": price_text(x, p.price),
-            "qty": quantity_text(x, part),
-            "quoteQty": amount_text(x, x.quote_amount(p.price, part)),
-            "time": p.time_us // 1000,
-            "isBuyerMaker": not p.is_buy,
-            "isBestMatch": True,
-        }
-        for p in prints
-        for i, part in enumerate(p.parts)
-    ]
-
-
-def kline_row(x: Listing, bar: Bar, length_ms: int) -> list[Any]:
-    """The twelve columns of a kline."""
-    return [
-        bar.open_ms,
-        price_text(x, bar.open),
-        price_text(x, bar.high),
-        price_text(x, bar.low),
-        price_text(x, bar.close),
-        quantity_text(x, bar.volume),
-        bar.open_ms + length_ms - 1,
-        amount_text(x, bar.turnover),
-        bar.trades,
-        quantity_text(x, bar.buy_volume),
-        amount_text(x, bar.buy_turnover),
-        "0",
-    ]
 
 
 def _page(status: int, title: str) -> web.Response:

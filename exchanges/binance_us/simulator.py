@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from exchanges.binance.simulator import BinanceLike, Dialect, listed
+from exchanges.binance.simulator import listed
 from exchanges.binance.simulator_rest import RestDialect
+from exchanges.binance.simulator_streams import BinanceLike, Dialect
 from exchanges.simulation.stage import Script
 
 _US = Dialect(

@@ -78,7 +78,7 @@ class Coinbase:
         if channel == "heartbeats":
             known = ["heartbeats"]
         if kind == "subscribe":
-            self._flush()  # what is older than the snapshot belongs to the earlier listeners only
+            self.flush()  # what is older than the snapshot belongs to the earlier listeners only
             listener.channels.setdefault(channel, {}).update(dict.fromkeys(known))
             self._snapshots(connection, channel, known)
         else:
@@ -119,7 +119,7 @@ class Coinbase:
     def traded(self, tape: Tape, prints: Sequence[Print]) -> None:
         self._pending.setdefault(tape, []).extend(prints)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Send what was collected: one frame per product and batching interval, newest first."""
         self._flushed_s = time.monotonic()
         pending, self._pending = self._pending, {}
@@ -181,7 +181,7 @@ class Coinbase:
     def tick(self) -> None:
         now_s = time.monotonic()
         if now_s - self._flushed_s >= BATCH_US / 1e6:
-            self._flush()
+            self.flush()
         for connection in list(self._stage.connections):
             if isinstance(connection.notes, Listener):
                 self._keep_alive(connection, now_s)

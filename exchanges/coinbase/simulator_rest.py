@@ -163,6 +163,7 @@ class RestAnswers:
             "quote_name": "US Dollar" if quote == "USD" else quote,
             "status": "online",
             **dict.fromkeys(flags, False),
+            "trading_disabled": x.native in self._stage.halted,
             "auction_mode": False,
             "new": False,
             "product_type": "SPOT",

@@ -49,18 +49,18 @@ class Flow:
                 _, is_buy = self._forced.pop(0)
                 quote = self._movers.uniform(*MOVER_QUOTE)
                 if time_us >= self.silent_until_us:
-                    yield self.trade(time_us, is_buy, quote, 1)
+                    yield self._trade(time_us, is_buy, quote, 1, self._movers)
                 continue
             self._next_us += self._wait_us()
-            is_buy, quote, count = self._choose()
+            usual = self._choose(self._random)
             if time_us >= self.silent_until_us:
-                yield self.trade(time_us, is_buy, quote, count)
+                yield self._trade(time_us, *usual, self._random)
 
-    def now(self, time_us: int) -> Print:
-        """Trade once, at this moment, on top of the usual pace."""
-        return self.trade(time_us, *self._choose())
+    def extra(self, time_us: int, rng: random.Random) -> Print:
+        """Trade once, at this moment, on top of the usual pace and without changing it."""
+        return self._trade(time_us, *self._choose(rng), rng)
 
-    def trade(self, time_us: int, is_buy: bool, quote: float, count: int) -> Print:
+    def _trade(self, time_us: int, is_buy: bool, quote: float, count: int, rng: random.Random) -> Print:
         """Record one print at the venue's price of the moment; times never run backwards."""
         listing = self.listing
         step_us = listing.time_step_us
@@ -70,10 +70,9 @@ class Flow:
         lot = listing.lot_units
         worth = price / 10**listing.price_places
         lots = max(count, int(quote / worth * 10**listing.lot_places) // lot)
-        return self.tape.append(time_us, price, _parts(lots, count, lot, self._random), is_buy)
+        return self.tape.append(time_us, price, _parts(lots, count, lot, rng), is_buy)
 
-    def _choose(self) -> tuple[bool, float, int]:
-        rng = self._random
+    def _choose(self, rng: random.Random) -> tuple[bool, float, int]:
         is_buy = rng.random() < 0.5
         quote = USUAL_QUOTE * math.exp(rng.gauss(0.0, 0.9))
         count = rng.randint(2, 4) if rng.random() < self.listing.bundled else 1
@@ -83,7 +82,7 @@ class Flow:
         listing = self.listing
         step = listing.tick_units
         middle = self._prices.price(listing.venue, listing.base, listing.quote, time_us)
-        units = middle * 10**listing.price_places
+        units: float = middle * 10**listing.price_places
         if step / units > COARSE:
             last = self.tape.last_price
             return last if last and abs(units - last) < 0.8 * step else max(step, round(units / step) * step)

@@ -54,7 +54,7 @@ class Listing:
         """Price times quantity in units of the quote, cut (not rounded) to `quote_places`."""
         surplus = self.price_places + self.lot_places - self.quote_places
         product = price * quantity
-        return product // 10**surplus if surplus > 0 else product * 10**-surplus
+        return product // int(10**surplus) if surplus > 0 else product * int(10**-surplus)
 
 
 class Print(NamedTuple):

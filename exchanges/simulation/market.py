@@ -99,7 +99,7 @@ class Market:
             if due_us - self.now_us > SECOND_US:
                 produced += self.advance(due_us)
             flow = rng.choices(flows, weights)[0]
-            produced.append((flow.tape, flow.now(due_us)))
+            produced.append((flow.tape, flow.extra(due_us, rng)))
         return produced + self.advance(start_us + span_us)
 
     # ---- scripts -----------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Market:
                     flow.force(starts[listing.venue] + span_us * i // (MOVERS - 2), bps > 0)
 
     def silence(self, venue: str, base: str, for_s: float) -> None:
-        """No trade of an asset at a venue for a while, as when its market is halted."""
+        """No trade of an asset at a venue for a while; 0 ends it."""
         for flow in self._flows.values():
             if flow.listing.venue == venue and flow.listing.base == base:
                 flow.silent_until_us = self.now_us + int(for_s * SECOND_US)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp import web
-
 from exchanges.simulation.connection import Connection
 
 
@@ -49,11 +47,6 @@ class Playback:
         else:
             rows = [json.loads("".join(_lines(self.rest_file)))]
         return {urlsplit(r["url"]).path: r["text"] if "text" in r else json.dumps(r["body"]) for r in rows}
-
-    def answer(self, request: web.Request) -> web.Response | None:
-        """The recorded response for a path, or None."""
-        text = self.answers().get(request.path)
-        return None if text is None else web.Response(text=text, content_type="application/json")
 
     async def play(self, connection: Connection) -> None:
         """Send everything once; the connection stays open afterwards."""

@@ -11,12 +11,12 @@ from typing import Any
 from livermore.core.errors import InvalidInput
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
-ACTIONS = ("fault", "move", "silence", "episodes")
+ACTIONS = ("fault", "move", "silence", "halt", "episodes")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One entry: `action` is `fault`, `move`, `silence` or `episodes`; `options` what goes with it."""
+    """One entry: `action` is one of `ACTIONS`; `options` what goes with it."""
 
     at_s: float
     action: str

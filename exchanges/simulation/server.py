@@ -23,6 +23,7 @@ class VenueServer:
         self.faults = Faults(stage, venue)
         self.port = 0
         self._playback = playback
+        self._recorded = playback.answers() if playback else {}
         self._plays: dict[Connection, asyncio.Task[None]] = {}
         self._runner: web.AppRunner | None = None
 
@@ -49,9 +50,8 @@ class VenueServer:
         refused = self.faults.refuse_rest(request)
         if refused is not None:
             return refused
-        recorded = self._playback.answer(request) if self._playback else None
-        if recorded is not None:
-            return recorded
+        if request.path in self._recorded:
+            return web.Response(text=self._recorded[request.path], content_type="application/json")
         self.stage.catch_up()
         return self.venue.answer(request)
 

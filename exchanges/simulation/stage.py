@@ -30,7 +30,8 @@ class Options:
 class Stage:
     """One venue's share of the simulation: its market, its clock and its clients.
 
-    `catch_up` must be called before an answer is computed, so that REST and stream agree.
+    `catch_up` must be called before an answer is computed, so that REST and stream agree. `halted` natives do
+    not trade and must be listed as such.
     """
 
     slug: str
@@ -39,6 +40,7 @@ class Stage:
     now_us: Callable[[], int]
     catch_up: Callable[[], None]
     connections: dict[Connection, None] = field(default_factory=dict)
+    halted: set[str] = field(default_factory=set)
 
     def tape(self, native: str) -> Tape | None:
         """The record of one of this venue's listings."""
@@ -70,7 +72,8 @@ class SimulatedVenue(Protocol):
     """A venue's protocol; everything is synchronous, the server does the waiting.
 
     `answer` gets every REST request. `opened`, `received`, `ponged` and `closed` tell of one connection;
-    `traded` brings new prints of one listing in order; `tick` comes at least every 50 ms. `refusal` is the
+    `traded` brings new prints of one listing in order, `flush` asks to send what of them was held back to be
+    batched; `tick` comes at least every 50 ms. `refusal` is the
     body the venue sends with an error status, `nonsense` a broken frame in its shape, `announce_end` its
     shutdown notice if it has one. `playback_reply` acknowledges a client's frame while a recording without
     acknowledgements is played.
@@ -82,6 +85,7 @@ class SimulatedVenue(Protocol):
     def ponged(self, connection: Connection, is_ping: bool) -> None: ...
     def closed(self, connection: Connection) -> None: ...
     def traded(self, tape: Tape, prints: Sequence[Print]) -> None: ...
+    def flush(self) -> None: ...
     def tick(self) -> None: ...
     def refusal(self, status: int) -> web.Response: ...
     def nonsense(self, kind: Nonsense) -> str | bytes: ...
