@@ -44,9 +44,10 @@ def judge(folded: Folded | None, witnesses: Witnesses) -> Verdict:
             or (before is not None and before + 1 < folded.first_id)
             or (after is not None and folded.last_id + 1 < after)
         )
-        if has_hole:
+        # A hole that the venue's own history has too is not a loss.
+        if has_hole and folded.confirmed < folded.trades:
             return Verdict(Quality.GAPPED, None, True)
-        if before is not None and after is not None:
+        if not has_hole and before is not None and after is not None:
             return Verdict(Quality.PROVEN, None, False)
     if witnesses.has_open_gap or not witnesses.is_covered:
         return Verdict(Quality.GAPPED, None, False)

@@ -65,7 +65,8 @@ class Preview:
         newest = max(zip(slab.times_ns, range(len(prices)), strict=True))[1]
         forming = self._merged(running, open_ms, slab, prices, quantities, newest)
         self._forming[symbol] = forming
-        price, time_ms, received_ms = slab.prices[newest], slab.times_ns[newest] // 1_000_000, slab.received_ns // 1_000_000
+        price = slab.prices[newest]
+        time_ms, received_ms = slab.times_ns[newest] // 1_000_000, slab.received_ns // 1_000_000
         for text, is_buy in zip(slab.prices, slab.buys, strict=True):
             # The taker's side tells which side of the book was hit: the nearest thing to a quote that trades give.
             if is_buy:

@@ -12,6 +12,7 @@ class Cause(StrEnum):
     START = "start"  # the stream began inside a bucket
     DISCONNECT = "disconnect"
     SEQUENCE = "sequence"  # the venue's own numbering jumped
+    IDS = "ids"  # consecutive trade ids have a hole
     BATCH = "batch"  # a batch number never arrived
     SHED = "shed"  # we dropped load
     REFUSED = "refused"  # the venue refused a topic

@@ -102,24 +102,24 @@ def asked() -> str:
     return "signals:asked"
 
 
-def candidate(identity: str) -> str:
-    """When (exchange ms) a signal's condition first held."""
-    return f"sig:candidate:{identity}"
+def signal_states(kind: str, base: str) -> str:
+    """Hash identity → what is remembered of a signal between evaluations."""
+    return f"sig:states:{kind}:{base}"
 
 
-def active(identity: str) -> str:
-    """The open event of a signal identity; outlives it by the cool-down."""
-    return f"sig:active:{identity}"
-
-
-def active_index() -> str:
-    """Set of the identities that are open."""
-    return "sig:active"
+def signal_lock(base: str) -> str:
+    """Held by the one evaluator of a base."""
+    return f"sig:lock:{base}"
 
 
 def suppressed() -> str:
     """Hash reason → how many candidate signals it suppressed."""
     return "sig:suppressed"
+
+
+def sync_asked(exchange: str) -> str:
+    """Gate: an instrument sync was asked for because of an unknown symbol."""
+    return f"sync:asked:{exchange}"
 
 
 def rejected(exchange: str) -> str:

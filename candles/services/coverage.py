@@ -1,0 +1,53 @@
+"""Was anybody listening? What the stream host says of an exchange, as a witness for closing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exchanges.state import state_redis, unavailable
+from livermore.core import keys
+
+MARKED_LIFE_S = 3600
+_NOT_STARTED = {"", "idle", "checking_geo", "refused", "draining"}
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """`since_ms`: every connection has streamed without interruption since then; 0 when one does not.
+
+    `updated_ms`: the host's last word.
+    """
+
+    exchange: str
+    is_started: bool
+    since_ms: int
+    updated_ms: int
+
+    def covers(self, end_ms: int) -> bool:
+        """Is the stream alive, and was it heard of after `end_ms`?
+
+        What happened before `since_ms` is told by the gap ledger: every reconnect writes its gap.
+        """
+        return self.since_ms > 0 and self.updated_ms >= end_ms
+
+    @unavailable()
+    def claim_marking(self, open_ms: int) -> bool:
+        """True for the first caller that wants to mark this bucket's silent symbols.
+
+        Never for the first bucket after a pause of an hour: nobody listened while it lasted.
+        """
+        previous = state_redis().set(keys.marked(self.exchange), open_ms, get=True, ex=MARKED_LIFE_S)
+        return previous is not None and int(previous) < open_ms
+
+
+@unavailable()
+def coverage(exchange: str) -> Coverage:
+    """What is known now; nothing at all when no host has spoken for 30 s."""
+    fields = ("state", "since_ms", "updated_ms")
+    state, since, updated = state_redis().hmget(keys.stream(exchange), *fields)
+    return Coverage(
+        exchange,
+        is_started=(state or b"").decode() not in _NOT_STARTED,
+        since_ms=int(since or 0),
+        updated_ms=int(updated or 0),
+    )

@@ -1,0 +1,130 @@
+"""Candles into the database and the hot window: monotone, repeatable, in that order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from candles import publish, window
+from candles.models import Candle as CandleRow
+from livermore.core.candle import Candle, Quality, Source
+from livermore.core.exact import plain
+from symbols.models import ExchangeSymbol
+
+_CHUNK = 200
+
+_QUALITY_RANK = {Quality.GAPPED: 0, Quality.PENDING: 1, Quality.EMPTY: 2, Quality.CLEAN: 3, Quality.PROVEN: 4}
+
+_VERSION = ["source_rank", "evidence", "confirmed", "quality_rank"]
+_CONTENT = ["open", "high", "low", "close", "volume", "turnover", "taker_buy_volume", "trades"]
+_KEY = ["symbol_id", "timeframe", "open_ms"]
+_CHANGING = [*_CONTENT, "source", "quality", "reason", *_VERSION, "recorded_ms"]
+_FIELDS = [*_KEY, *_CHANGING, "revision"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A candle and what orders its versions: executions it is made of, executions REST confirmed."""
+
+    candle: Candle
+    evidence: int
+    confirmed: int = 0
+
+
+def record(closed: Sequence[Closed], *, tell: bool = True) -> list[Candle]:
+    """Store candles, put them into the hot window and tell; returns each as it now stands, in no order.
+
+    A version that says less than the stored one changes nothing and the stored one is returned. Changed
+    content raises `revision`. Repeating is harmless. Candles of symbols that are not in the table are left
+    out.
+    """
+    if not closed:
+        return []
+    ids = _symbol_ids({(c.candle.exchange, c.candle.symbol) for c in closed})
+    rows = [_row(c, ids[name]) for c in closed if (name := (c.candle.exchange, c.candle.symbol)) in ids]
+    for at in range(0, len(rows), _CHUNK):
+        _upsert(rows[at : at + _CHUNK])
+    standing = _standing(closed, ids)
+    window.put(standing)
+    if tell:
+        publish.closed(standing)
+    return standing
+
+
+def _row(closed: Closed, symbol_id: int) -> list[Any]:
+    c = closed.candle
+    return [
+        symbol_id, str(c.timeframe), c.open_ms, _stored(c.open), _stored(c.high), _stored(c.low), _stored(c.close),
+        _stored(c.volume), _stored(c.turnover), _stored(c.taker_buy_volume), c.trades, str(c.source), str(c.quality),
+        str(c.reason or ""), _source_rank(c), closed.evidence, closed.confirmed, _QUALITY_RANK[c.quality],
+        time.time_ns() // 1_000_000, c.revision,
+    ]  # fmt: skip
+
+
+def _source_rank(candle: Candle) -> int:
+    """How far a source is trusted: what we folded with gaps gives way to the venue's own candle."""
+    if candle.source is Source.ADOPTED:
+        return 3
+    if candle.source is Source.REST:
+        return 1
+    return 0 if candle.quality is Quality.GAPPED else 2
+
+
+def _stored(number: Decimal | None) -> Any:
+    if number is None or connection.vendor == "postgresql":
+        return number
+    return plain(number)
+
+
+def _upsert(rows: list[list[Any]]) -> None:
+    one = f"({', '.join(['%s'] * len(_FIELDS))})"
+    same = " AND ".join(
+        # IS NOT DISTINCT FROM, for SQLite before 3.39.
+        f"(candles.{name} = excluded.{name} OR (candles.{name} IS NULL AND excluded.{name} IS NULL))"
+        for name in _CONTENT
+    )
+    updates = ", ".join(f"{name} = excluded.{name}" for name in _CHANGING)
+    new, old = (", ".join(f"{table}.{name}" for name in _VERSION) for table in ("excluded", "candles"))
+    # The names are constants of this module; every value is a parameter.
+    statement = (
+        f"INSERT INTO candles ({', '.join(_FIELDS)}) VALUES {', '.join([one] * len(rows))} "  # noqa: S608
+        f"ON CONFLICT (symbol_id, timeframe, open_ms) DO UPDATE SET {updates}, "
+        f"revision = CASE WHEN {same} THEN candles.revision ELSE candles.revision + 1 END "
+        f"WHERE ({new}) > ({old})"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [value for row in rows for value in row])
+
+
+def _symbol_ids(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    wanted = set(names)
+    exchanges = {exchange for exchange, _ in wanted}
+    found = ExchangeSymbol.objects.filter(
+        exchange_id__in=exchanges, name__in={name for _, name in wanted}
+    ).order_by("is_trading")
+    return {
+        (symbol.exchange_id, symbol.name): symbol.pk for symbol in found if (symbol.exchange_id, symbol.name) in wanted
+    }
+
+
+def _standing(closed: Sequence[Closed], ids: dict[tuple[str, str], int]) -> list[Candle]:
+    """The stored rows, which may be newer than what was just written."""
+    names = {pk: name for name, pk in ids.items()}
+    candles = [c.candle for c in closed]
+    wanted = {(ids.get((c.exchange, c.symbol)), str(c.timeframe), c.open_ms) for c in candles}
+    opens = {c.open_ms for c in candles}
+    frames = {str(c.timeframe) for c in candles}
+    rows = CandleRow.objects.filter(
+        symbol_id__in=names, timeframe__in=frames, open_ms__gte=min(opens), open_ms__lte=max(opens)
+    )
+    return [
+        row.value(*names[row.symbol_id]) for row in rows if (row.symbol_id, row.timeframe, row.open_ms) in wanted
+    ]

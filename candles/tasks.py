@@ -1,0 +1,156 @@
+"""Celery tasks from frames to indicators: decode, one service call, enqueue what it returned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Task
+from kombu.exceptions import OperationalError
+
+import symbols.tasks
+from candles import ledger
+from candles.ledger import Bucket
+from candles.services import close as closing
+from candles.services import history, indicators, ingest, repair, signals
+from exchanges import registry, wire
+from livermore.celery import app
+from livermore.core.candle import Candle
+from livermore.core.errors import FrameRejected, StoreUnavailable, Transient
+from livermore.core.frame import FrameBatch
+from livermore.core.gap import Cause, Gap
+
+RETRIES: dict[str, Any] = {
+    "autoretry_for": (Transient,),
+    "retry_backoff": 1,
+    "retry_backoff_max": 30,
+    "retry_jitter": True,
+    "max_retries": 5,
+}
+CLOSE_AT_ONCE = 100
+SYNC_AGAIN_S = 600
+
+
+# ---- called by the stream host -----------------------------------------------------------------
+
+
+def publish_batch(batch: FrameBatch) -> None:
+    """Put a batch on its exchange's queue. Raises `StoreUnavailable` when the broker does not take it."""
+    try:
+        ingest_batch.apply_async(
+            (wire.pack(batch),),
+            queue=f"ticks.{batch.exchange}.0",
+            serializer="msgpack",
+            argsrepr=f"{batch.exchange} {batch.id} · {len(batch.frames)} frames",
+            retry=False,
+        )
+    except (OperationalError, OSError) as error:
+        raise StoreUnavailable(f"the broker does not answer: {error}") from error
+
+
+def report_gap(gap: Gap) -> None:
+    """Have a gap written down and repaired."""
+    note_gap.delay(gap.exchange, gap.from_ns, gap.to_ns, str(gap.cause), list(gap.symbols), gap.connection)
+
+
+def stream_started(exchange: str, names: Iterable[str]) -> None:
+    """The exchange streams these canonical symbols: fetch the history that their charts lack."""
+    for symbol in names:
+        load_history.apply_async((exchange, symbol), queue=f"backfill.{exchange}")
+
+
+# ---- tasks ---------------------------------------------------------------------------------------
+
+
+@app.task(name="candles.ingest", bind=True, **RETRIES)
+def ingest_batch(self: Task, body: dict[str, Any]) -> None:
+    """Store one batch of raw frames."""
+    try:
+        done = ingest.ingest(body)
+    except FrameRejected as error:
+        ingest.reject_batch(body, error.why)
+        return
+    if done.unknown and ingest.should_sync(done.exchange, SYNC_AGAIN_S):
+        symbols.tasks.sync.delay(done.exchange)
+    if done.bases and signals.should_evaluate():
+        evaluate_signals.delay()
+
+
+@app.task(name="candles.sweep", expires=2)
+def sweep() -> None:
+    """Claim what is due at every exchange that is started and have it closed."""
+    for exchange in registry.slugs():
+        now_ms = _now_ms()
+        closing.mark_silent(exchange, now_ms)
+        while due := ledger.claim(exchange, now_ms, CLOSE_AT_ONCE):
+            close.delay(exchange, [bucket.member for bucket in due], ledger.lease(now_ms))
+
+
+@app.task(name="candles.close")
+def close(exchange: str, members: list[str], lease_ms: int) -> None:
+    """Fold, audit, record and publish claimed buckets; a crash lets the lease run out."""
+    buckets = [Bucket.of(member) for member in members]
+    result = closing.close(exchange, buckets)
+    if result.candles:
+        compute_indicators.delay([_series(candle) for candle in result.candles])
+    for wanted in repair.note_holes(exchange, result.holes):
+        _enqueue_repair(wanted)
+    ledger.settle(exchange, buckets, lease_ms)
+
+
+@app.task(name="candles.note_gap", **RETRIES)
+def note_gap(exchange: str, from_ns: int, to_ns: int, cause: str, symbols: list[str], connection: str) -> None:
+    """Write a gap down and have it repaired."""
+    gap = Gap(exchange, from_ns, to_ns, Cause(cause), tuple(symbols), connection)
+    for wanted in repair.note(gap):
+        _enqueue_repair(wanted)
+
+
+@app.task(name="candles.repair", **RETRIES)
+def repair_gap(exchange: str, symbol: str, from_ms: int, to_ms: int, ready_ms: int) -> None:
+    """Fetch trades again and store them beside the streamed ones."""
+    repair.repair(repair.Repair(exchange, symbol, from_ms, to_ms, ready_ms))
+
+
+@app.task(name="candles.load_history", **RETRIES)
+def load_history(exchange: str, symbol: str) -> None:
+    """Fetch the closed candles that charts and indicators of one symbol lack."""
+    changed = history.load(exchange, symbol)
+    if changed:
+        compute_indicators.delay(changed)
+
+
+@app.task(name="candles.indicators", **RETRIES)
+def compute_indicators(series: list[list[str]]) -> None:
+    """Recompute and publish the indicators of series that changed."""
+    indicators.compute((exchange, symbol, timeframe) for exchange, symbol, timeframe in series)
+
+
+@app.task(name="signals.evaluate", expires=5)
+def evaluate_signals() -> None:
+    """Evaluate the fast signals of every base whose quotes changed lately."""
+    signals.evaluate(_now_ms())
+
+
+@app.task(name="signals.sweep", expires=2)
+def sweep_signals() -> None:
+    """Let time pass for open signals even when no trade comes."""
+    signals.evaluate(_now_ms())
+
+
+def _enqueue_repair(wanted: repair.Repair) -> None:
+    wait_s = max(0.0, (wanted.ready_ms - _now_ms()) / 1000)
+    repair_gap.apply_async(
+        (wanted.exchange, wanted.symbol, wanted.from_ms, wanted.to_ms, wanted.ready_ms),
+        queue=f"backfill.{wanted.exchange}",
+        countdown=wait_s or None,
+    )
+
+
+def _series(candle: Candle) -> tuple[str, str, str]:
+    return candle.exchange, candle.symbol, str(candle.timeframe)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
