@@ -1,0 +1,105 @@
+"""Symbols, candles and indicators; decimals travel as strings, every value says how old it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja import Query, Router
+
+from livermore.web import markets, series
+from livermore.web.observed import now_ms
+from symbols.models import ExchangeSymbol
+
+router = Router(tags=["market"])
+Limit = Annotated[int, Query(ge=1, le=series.MOST)]
+
+
+@router.get("/symbols")
+def list_symbols(
+    request: HttpRequest,
+    exchange: str = "",
+    base: str = "",
+    tier: int | None = None,
+    limit: Limit = 1000,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """Markets that trade, of one exchange or base or tier; ranked within each exchange."""
+    found = ExchangeSymbol.objects.trading().order_by("exchange", "rank", "name")
+    if exchange:
+        found = found.filter(exchange=markets.exchange(exchange))
+    if base:
+        found = found.filter(base=base.upper())
+    if tier is not None:
+        found = found.filter(tier=tier)
+    return {"count": found.count(), "symbols": [_symbol(s) for s in found[offset : offset + limit]]}
+
+
+@router.get("/candles/{exchange}/{symbol}")
+def list_candles(
+    request: HttpRequest,
+    exchange: str,
+    symbol: str,
+    timeframe: str = "5m",
+    from_ms: Annotated[int | None, Query(alias="from")] = None,
+    to_ms: Annotated[int | None, Query(alias="to")] = None,
+    limit: Limit = series.DEFAULT_LIMIT,
+) -> dict[str, Any]:
+    """Closed candles whose open lies in `[from, to)` (epoch ms), oldest first, and the forming one."""
+    frame = markets.timeframe(timeframe)
+    market = markets.market(exchange, symbol)
+    found = series.read(market, frame, limit=limit, from_ms=from_ms, to_ms=to_ms)
+    now = now_ms()
+    return {
+        "exchange": exchange,
+        "symbol": market.name,
+        "timeframe": frame,
+        "now_ms": now,
+        "sources": {"window": found.from_window, "database": found.from_database},
+        "candles": [series.public(c, now) for c in found.candles],
+        "forming": series.forming(market, frame),
+    }
+
+
+@router.get("/indicators/{exchange}/{symbol}")
+def list_indicator(
+    request: HttpRequest,
+    exchange: str,
+    symbol: str,
+    timeframe: str = "5m",
+    kind: Annotated[str, Query(alias="type")] = "macdv",
+    limit: Limit = series.DEFAULT_LIMIT,
+) -> dict[str, Any]:
+    """An indicator over the newest closed candles: rows for a chart, and its latest value in full."""
+    frame = markets.timeframe(timeframe)
+    market = markets.market(exchange, symbol)
+    rows, latest = series.indicator_rows(market, frame, kind, limit)
+    now = now_ms()
+    ended = None if latest is None else latest["candle_open_time"] + frame.ms
+    return {
+        "exchange": exchange,
+        "symbol": market.name,
+        "timeframe": frame,
+        "type": kind,
+        "now_ms": now,
+        "age_ms": None if ended is None else max(0, now - ended),
+        "rows": rows,
+        "latest": latest,
+    }
+
+
+def _symbol(row: ExchangeSymbol) -> dict[str, Any]:
+    return {
+        "exchange": row.exchange_id,
+        "symbol": row.name,
+        "native": row.native,
+        "base": row.base,
+        "quote": row.quote,
+        "status": row.status,
+        "tier": row.tier,
+        "rank": row.rank,
+        "turnover_24h": None if row.turnover_24h is None else str(row.turnover_24h),
+        "turnover_usd_24h": None if row.turnover_usd_24h is None else str(row.turnover_usd_24h),
+        "tick": None if row.tick is None else str(row.tick),
+        "lot": None if row.lot is None else str(row.lot),
+    }

@@ -1,0 +1,25 @@
+"""Version 1 of the API: its routers, its errors, its documentation."""
+
+from __future__ import annotations
+
+from ninja import NinjaAPI
+
+from livermore.web.access import AUTH, known_only
+from livermore.web.api import errors, exchanges, market, signals
+
+api = NinjaAPI(
+    title="Livermore",
+    version="1.0.0",
+    description=(
+        "What five exchanges say, as exact candles, indicators and cross-exchange signals. "
+        "Log in, or send `Authorization: Bearer <API token>`. Times are epoch milliseconds UTC. "
+        "Live events: `/api/v1/stream?channels=signals:*,exchanges:*` (server-sent events)."
+    ),
+    auth=AUTH,
+    docs_decorator=known_only,
+    urls_namespace="api-v1",
+)
+api.add_router("/exchanges", exchanges.router)
+api.add_router("/signals", signals.router)
+api.add_router("", market.router)
+errors.register(api)

@@ -1,0 +1,118 @@
+"""Series for charts and programs: closed candles from the hot window, older ones from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from candles import window
+from candles.indicators.bars import Bars
+from candles.indicators.registry import indicator
+from candles.models import Candle as StoredCandle
+from exchanges.state import state_redis
+from livermore.core import keys
+from livermore.core.candle import Candle, Timeframe
+from livermore.web.observed import now_ms
+from livermore.web.state import texts
+from symbols.models import ExchangeSymbol
+
+FOREVER_MS = 2**53
+DEFAULT_LIMIT = 200
+MOST = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Closed candles, oldest first, and how many came from where."""
+
+    candles: Sequence[Candle]
+    from_window: int
+    from_database: int
+
+
+def read(
+    market: ExchangeSymbol,
+    timeframe: Timeframe,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+) -> Series:
+    """The newest `limit` closed candles whose open lies in `[from_ms, to_ms)`.
+
+    The window is asked first; the database fills what the window lacks, and a candle that is in both
+    is taken in the higher revision.
+    """
+    found = {c.open_ms: c for c in _window(market, timeframe, limit, from_ms, to_ms)}
+    from_window = len(found)
+    if len(found) < limit and not _reaches(found, from_ms):
+        for candle in _stored(market, timeframe, limit, from_ms, to_ms):
+            held = found.get(candle.open_ms)
+            if held is None or held.revision < candle.revision:
+                found[candle.open_ms] = candle
+    newest = [found[ms] for ms in sorted(found)[-limit:]]
+    return Series(newest, from_window=from_window, from_database=len(found) - from_window)
+
+
+def forming(market: ExchangeSymbol, timeframe: Timeframe) -> dict[str, Any] | None:
+    """The forming candle, a preview with its own age; None when nothing trades."""
+    said = texts(state_redis().hgetall(keys.forming(market.exchange_id, market.name, timeframe)))
+    if not said or "open_time" not in said:
+        return None
+    updated_ms = int(said.get("updated_ms") or said["open_time"])
+    return {
+        "open_time": int(said["open_time"]),
+        **{name: said.get(name) for name in ("open", "high", "low", "close", "volume", "turnover")},
+        "trades": int(said["trades"]) if said.get("trades") else None,
+        "final": False,
+        "updated_ms": updated_ms,
+        "age_ms": max(0, now_ms() - updated_ms),
+    }
+
+
+def public(candle: Candle, now: int) -> dict[str, Any]:
+    """A closed candle as in contract §4, with its age: how long ago it ended."""
+    return candle.public() | {"age_ms": max(0, now - candle.open_ms - candle.timeframe.ms)}
+
+
+def indicator_rows(
+    market: ExchangeSymbol, timeframe: Timeframe, kind: str, limit: int
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Chart rows of an indicator, oldest first, and its latest value; raises `InvalidInput` for an unknown kind.
+
+    Computed from the same candles the chart shows, plus what the formula needs to have converged.
+    """
+    chosen = indicator(kind)
+    candles = read(market, timeframe, limit=min(limit + chosen.load_bars, MOST)).candles
+    if not candles:
+        return [], None
+    bars = Bars.from_candles(candles)
+    names = ("open_time", *chosen.columns)
+    rows = [dict(zip(names, row, strict=True)) for row in chosen.series(bars)[-limit:]]
+    return rows, chosen.latest(bars).payload()
+
+
+def _window(
+    market: ExchangeSymbol, timeframe: Timeframe, limit: int, from_ms: int | None, to_ms: int | None
+) -> list[Candle]:
+    place = (market.exchange_id, market.name, timeframe)
+    if from_ms is None and to_ms is None:
+        return window.newest(*place, limit)
+    return window.between(*place, from_ms or 0, FOREVER_MS if to_ms is None else to_ms)[-limit:]
+
+
+def _stored(
+    market: ExchangeSymbol, timeframe: Timeframe, limit: int, from_ms: int | None, to_ms: int | None
+) -> list[Candle]:
+    rows = StoredCandle.objects.filter(symbol=market, timeframe=timeframe).order_by("-open_ms")
+    if from_ms is not None:
+        rows = rows.filter(open_ms__gte=from_ms)
+    if to_ms is not None:
+        rows = rows.filter(open_ms__lt=to_ms)
+    return [row.value(market.exchange_id, market.name) for row in rows[:limit]]
+
+
+def _reaches(found: dict[int, Candle], from_ms: int | None) -> bool:
+    """Does the window already hold the oldest candle asked for?"""
+    return from_ms is not None and from_ms in found

@@ -1,0 +1,143 @@
+"""The pages: closed by default, useful when empty, honest about age and origin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from exchanges.models import Exchange
+from symbols.models import ExchangeSymbol
+from tests.web import market_data
+
+PAGES = ("/", "/signals/", "/symbols/BTC/", "/exchanges/kucoin/", "/parts/cards/", "/parts/board/")
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_a_stranger_is_sent_to_the_login(client: Client, db: None, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 302
+    assert answer.url.startswith("/login/?next=")
+
+
+def test_a_fresh_overview_says_why_nothing_is_connected_and_what_to_type(browser: Client) -> None:
+    Exchange.objects.update(enabled=True)
+    page = browser.get("/").content.decode()
+    for slug in Exchange.objects.values_list("slug", flat=True):
+        assert f"python manage.py start_exchange {slug}" in page
+    assert page.count("○ idle") == Exchange.objects.count()
+    assert "Nothing is connected — by design" in page
+    assert "No signal yet" in page
+    assert "manage.py sync_symbols" in page
+
+
+def test_a_disabled_exchange_is_not_offered_a_start(browser: Client) -> None:
+    Exchange.objects.update(enabled=False)
+    page = browser.get("/").content.decode()
+    assert "start_exchange kucoin" not in page
+    assert "disabled" in page
+
+
+def test_a_streaming_exchange_shows_its_numbers(browser: Client, redis_state: Any) -> None:
+    market_data.set_stream(redis_state, "kucoin", acked=97)
+    page = browser.get("/").content.decode()
+    assert "● streaming" in page
+    assert '<dd data-f="frames_per_s">412.5</dd>' in page
+    assert '<span data-f="acked">97</span> acked' in page
+    assert "Simulated" not in page
+    assert "non-default endpoint" not in page
+
+
+def test_simulated_and_overridden_feeds_are_announced(browser: Client, redis_state: Any) -> None:
+    market_data.set_stream(redis_state, "kucoin", endpoint="ws://127.0.0.1:9001/ws", endpoint_overridden=1)
+    page = browser.get("/").content.decode()
+    assert "Simulated" in page
+    assert "non-default endpoint" in page
+
+
+def test_a_host_that_no_longer_reports_is_not_called_streaming(browser: Client, redis_state: Any) -> None:
+    market_data.set_stream(redis_state, "kucoin", updated_ms=market_data.now_ms() - 60_000)
+    page = browser.get("/").content.decode()
+    assert "✕ no report" in page
+    assert "● streaming" not in page
+
+
+def test_the_board_tells_a_signal_in_the_followers_terms(browser: Client, redis_state: Any) -> None:
+    market_data.publish_signal(market_data.signal(1))
+    market_data.publish_signal(
+        market_data.signal(2, phase="closed", outcome="converged", direction="down", duration_ms=7400)
+    )
+    page = browser.get("/signals/").content.decode()
+    assert "▲" in page
+    assert "▼" in page
+    assert "+39.9" in page
+    assert "37.9" in page
+    assert "+27.4" in page
+    assert "✓ converged" in page
+
+
+def test_a_signal_that_closed_is_one_row_with_its_outcome(browser: Client, redis_state: Any) -> None:
+    market_data.publish_signal(market_data.signal(1))
+    market_data.publish_signal(market_data.signal(1) | {"phase": "closed", "outcome": "reversed"})
+    page = browser.get("/signals/").content.decode()
+    assert page.count('id="signal-') == 1
+    assert "↩ reversed" in page
+
+
+def test_text_of_a_signal_cannot_become_markup(browser: Client, redis_state: Any) -> None:
+    market_data.publish_signal(market_data.signal(1, base="<script>alert(1)</script>"))
+    assert "<script>alert" not in browser.get("/").content.decode()
+
+
+def test_the_chart_section_has_one_chart_per_exchange(browser: Client, markets: list[ExchangeSymbol]) -> None:
+    page = browser.get("/?base=btc").content.decode()
+    assert page.count('<figure class="chart"') == 2
+    assert 'data-exchange="coinbase" data-symbol="BTC-USD"' in page
+
+
+def test_an_unknown_asset_names_the_nearest(browser: Client, markets: list[ExchangeSymbol]) -> None:
+    answer = browser.get("/symbols/BTX/")
+    assert answer.status_code == 404
+    assert '<a href="/?base=BTC">BTC</a>' in answer.content.decode()
+
+
+def test_an_exchange_page_teaches_when_empty(browser: Client) -> None:
+    page = browser.get("/exchanges/kucoin/").content.decode()
+    assert "manage.py sync_symbols kucoin" in page
+    assert "manage.py start_exchange kucoin" in page
+    assert browser.get("/exchanges/nowhere/").status_code == 404
+
+
+def test_pages_answer_while_the_state_redis_is_away(client: Client, trader: User, settings: Any) -> None:
+    settings.STATE_REDIS_URL = "redis://127.0.0.1:1/1"
+    client.force_login(trader)
+    for address in ("/", "/signals/", "/exchanges/kucoin/"):
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert "state Redis does not answer" in answer.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/", "/login/", "/api/v1/docs", "/health/live"])
+def test_every_answer_carries_the_policies(browser: Client, address: str) -> None:
+    headers = browser.get(address).headers
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_flower_is_for_staff(client: Client, operator: User, trader: User, settings: Any) -> None:
+    settings.FLOWER_URL = "http://127.0.0.1:5555/flower/"
+    assert client.get("/flower/").url.startswith("/login/")
+    client.force_login(trader)
+    assert client.get("/flower/").status_code == 302
+    assert "5555" not in client.get("/flower/").url
+    client.force_login(operator)
+    assert client.get("/flower/").url == settings.FLOWER_URL
+
+
+def test_the_page_for_a_missing_address_tells_nothing_of_the_others(browser: Client) -> None:
+    answer = browser.get("/no/such/page")
+    assert answer.status_code == 404
+    assert "tried" not in answer.content.decode()
