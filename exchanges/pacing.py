@@ -23,7 +23,7 @@ class Pace:
     __slots__ = ("_free_ns", "_gap_ns")
 
     def __init__(self, messages_per_second: float) -> None:
-        self._gap_ns = int(SECOND * _HEADROOM / messages_per_second)
+        self._gap_ns = int(SECOND * _HEADROOM / float(messages_per_second))
         self._free_ns = 0
 
     def is_free(self, now: Nanos) -> bool:

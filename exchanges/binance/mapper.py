@@ -12,7 +12,7 @@ was the maker. https://developers.binance.com/docs/binance-spot-api-docs/web-soc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -54,7 +54,8 @@ class Aggregate(msgspec.Struct, gc=False):
         return _trade(Trade, (symbol, time_ns, self.f, bundled, self.p, self.q, not self.m))
 
 
-class _AggTrade(Aggregate, tag_field="e", tag="aggTrade", gc=False):
+class _AggTrade(Aggregate, gc=False):
+    e: Literal["aggTrade"]
     s: str
 
 

@@ -53,7 +53,8 @@ class _Event(msgspec.Struct, gc=False):
     type: str = ""
 
 
-class _MarketTrades(msgspec.Struct, tag_field="channel", tag="market_trades", gc=False):
+class _MarketTrades(msgspec.Struct, gc=False):
+    channel: Literal["market_trades"]
     events: list[_Event]
 
 

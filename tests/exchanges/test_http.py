@@ -1,0 +1,139 @@
+"""The door for REST, against a real server: what each answer and each failure becomes."""
+
+from __future__ import annotations
+
+import socket
+import time
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from exchanges.http import Door, shaped
+from livermore.core.errors import (
+    CredentialsRejected,
+    GeoBlocked,
+    InvalidInput,
+    LivermoreError,
+    LocalProtocolError,
+    RateLimited,
+    RemoteProtocolError,
+    VenueUnavailable,
+)
+from tests.support.http_server import Answer, http_server
+
+_RESTRICTED = "Service unavailable from a restricted location according to 'b. Eligibility' in our terms."
+
+
+def fetched(answer: Answer, **door: Any) -> Any:
+    with http_server(lambda _: answer) as server:
+        return Door(server.url, **door).fetch("/x")
+
+
+def refusal(answer: Answer, **door: Any) -> LivermoreError:
+    with pytest.raises(LivermoreError) as refused:
+        fetched(answer, **door)
+    return refused.value
+
+
+def test_a_good_answer_is_its_json() -> None:
+    assert fetched(Answer({"a": ["1.0"]})) == {"a": ["1.0"]}
+
+
+def test_we_say_who_we_are_and_pass_parameters() -> None:
+    with http_server(lambda _: Answer({})) as server:
+        Door(server.url + "/").fetch("/api/x", symbol="币安人生USDT", limit=5)
+    (asked,) = server.asked
+    assert asked.headers["User-Agent"].startswith("livermore/")
+    assert (asked.path, asked.query) == ("/api/x", {"symbol": "币安人生USDT", "limit": "5"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (Answer({"code": -1121, "msg": "Invalid symbol."}, 400), InvalidInput, "Invalid symbol."),
+        (Answer({"error": "NOT_FOUND", "message": "no such product"}, 404), InvalidInput, "no such product"),
+        (Answer(text="Unauthorized", status=401, content_type="text/plain"), CredentialsRejected, "401"),
+        (Answer({"code": 0, "msg": _RESTRICTED}, 451), GeoBlocked, "restricted location"),
+        (Answer({"code": 0, "msg": _RESTRICTED}, 403), GeoBlocked, "restricted location"),
+        (Answer(text="<html>blocked</html>", status=403, content_type="text/html"), RateLimited, "403"),
+        (Answer({"msg": "down"}, 500), VenueUnavailable, "down"),
+        (Answer(text="<html>502</html>", status=502, content_type="text/html"), VenueUnavailable, "502"),
+        (Answer(text="<html>hello</html>", content_type="text/html"), VenueUnavailable, "text/html"),
+        (Answer(text='{"cut":', status=200), VenueUnavailable, "not JSON"),
+        (Answer(text="", status=200), VenueUnavailable, "not JSON"),
+        (Answer({}, 302, {"Location": "http://127.0.0.1:1/elsewhere"}), VenueUnavailable, "302"),
+        (Answer({"code": -1003, "msg": "Too many requests."}, 429), RateLimited, "Too many requests."),
+        (Answer({"errors": [{"id": "x", "message": "slow down"}]}, 429), RateLimited, "slow down"),
+    ],
+)
+def test_a_bad_answer_becomes_one_of_our_errors(answer: Answer, kind: type, words: str) -> None:
+    refused = refusal(answer)
+    assert type(refused) is kind
+    assert words in str(refused)
+    assert "<html>" not in str(refused)
+
+
+def test_a_venue_may_declare_every_403_regional() -> None:
+    answer = Answer(text="<html>denied</html>", status=403, content_type="text/html")
+    assert type(refusal(answer, is_403_regional=True)) is GeoBlocked
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "pause_s"),
+    [
+        (429, {"Retry-After": "7"}, 7),
+        (418, {"Retry-After": "259200"}, 259_200),
+        (429, {"Retry-After": formatdate(time.time() + 3600, usegmt=True)}, 3600),
+        (429, {"x-ratelimit-reset": "2"}, 2),
+        (429, {}, 10),
+        (429, {"Retry-After": "soon"}, 10),
+        (418, {}, 120),
+    ],
+)
+def test_a_limit_says_until_when(status: int, headers: dict[str, str], pause_s: float) -> None:
+    before = time.time()
+    refused = refusal(Answer({"code": -1003, "msg": "banned"}, status, headers))
+    assert isinstance(refused, RateLimited)
+    assert before + pause_s - 2 <= refused.until_ms / 1000 <= time.time() + pause_s + 1
+
+
+def test_a_silent_venue_is_left_after_the_time_out() -> None:
+    begun = time.monotonic()
+    assert type(refusal(Answer({}, delay_s=30), timeout_s=0.2)) is VenueUnavailable
+    assert time.monotonic() - begun < 5
+
+
+def test_nobody_listening_is_unavailable() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(VenueUnavailable):
+        Door(f"http://127.0.0.1:{port}", timeout_s=1).fetch("/x")
+
+
+def test_the_door_leads_to_its_host_only() -> None:
+    with http_server(lambda _: Answer({})) as server:
+        door = Door("http://127.0.0.1:9")
+        for elsewhere in (server.url, "https://127.0.0.1:9", "http://127.0.0.1:9@localhost"):
+            with pytest.raises(LocalProtocolError):
+                door.get(elsewhere)
+    assert server.asked == []
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with http_server(lambda _: Answer({"secret": 1})) as other:
+        answer = Answer({}, 301, {"Location": f"{other.url}/x"})
+        assert type(refusal(answer)) is VenueUnavailable
+    assert other.asked == []
+
+
+def test_the_environment_names_no_proxy_for_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert fetched(Answer({"direct": True})) == {"direct": True}
+
+
+def test_json_of_another_shape_names_the_field() -> None:
+    with pytest.raises(RemoteProtocolError, match="int"):
+        shaped(["a"], list[int])
