@@ -1,0 +1,124 @@
+"""The public event of a signal (signals.md §4.6): decimals as strings, unknown fields null."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from candles.signals import guards
+from candles.signals.costs import local_costs
+from candles.signals.evaluation import Evaluation, Figures
+from candles.signals.reference import DOLLAR, Rate, gap_bps
+from candles.signals.section import Market
+from livermore.core.exact import plain
+
+SCHEMA = "signal.v1"
+
+Event = dict[str, Any]
+
+
+class Phase(StrEnum):
+    """Where in its life an event is."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    CLOSED = "closed"
+
+
+def event(of: Evaluation, since: Figures, phase: Phase, event_id: str, onset_ms: int) -> Event:
+    """The event at this evaluation; `since` are the moves from its opening prices.
+
+    `latency.eval_to_publish_ms` and `links.home` are for whoever publishes it.
+    """
+    return {
+        "schema": SCHEMA,
+        "event_id": event_id,
+        "kind": str(of.kind),
+        "phase": str(phase),
+        "base": of.base,
+        "direction": str(of.direction),
+        "window_s": of.window_s,
+        "onset_ms": onset_ms,
+        "evaluated_ms": of.now_ms,
+        "leader": _leg(of.leader, of.quoted[0], of.rates[0]),
+        "follower": _leg(of.follower, of.quoted[1], of.rates[1]),
+        "metrics": _metrics(of, since),
+        "costs": _costs(of, since),
+        "quality": {
+            "clock_uncertainty_ms": _clock_uncertainty_ms(of),
+            "leader_match_rate_24h": None,
+            "gaps_open": of.leader.health.gaps_open + of.follower.health.gaps_open,
+            "basis_depeg": of.leader.leg.unit != of.follower.leg.unit and guards.is_depegged(of.rates),
+            "regime": None,
+        },
+        "history": None,
+        "latency": {
+            "recv_to_eval_ms": of.now_ms - max(of.leader.leg.received_ms, of.follower.leg.received_ms),
+            "eval_to_publish_ms": None,
+        },
+        "thresholds": {
+            "z": _plain(of.thresholds.z),
+            "min_move_bps": _plain(of.thresholds.min_move_bps),
+            "min_remaining_bps": _plain(of.thresholds.min_remaining_bps),
+            "version": of.thresholds.version,
+        },
+        "links": {"home": None, "explain": f"/signals/{event_id}/"},
+        "disclaimer": "monitoring only",
+    }
+
+
+def _leg(market: Market, price: Decimal, rate: Rate | None) -> Event:
+    leg = market.leg
+    fields: Event = {
+        "exchange": leg.exchange,
+        "symbol": leg.symbol,
+        "native": leg.native,
+        "price": plain(price),
+        "quote": leg.quote,
+        "usd_rate": None if rate is None else _plain(round(rate.value, 8)),
+    }
+    if rate != DOLLAR:
+        fields["usd_rate_source"] = None if rate is None else rate.source
+        fields["usd_rate_age_ms"] = None if rate is None else rate.age_ms
+    fields["ts_exchange"] = leg.event_ms
+    fields["ts_recv"] = leg.received_ms
+    fields["age_ms"] = leg.received_ms - leg.event_ms
+    return fields
+
+
+def _metrics(of: Evaluation, since: Figures) -> Event:
+    return {
+        "move_leader_bps": _fixed(since.leader_bps),
+        "move_follower_bps": _fixed(since.follower_bps),
+        "z": _fixed(since.leader_bps / of.sigma_bps if of.sigma_bps else None),
+        "catchup": _fixed(since.catch_up),
+        "remaining_bps": _fixed(since.remaining_bps),
+        "gap_bps_normalised": _fixed(gap_bps(of.now.leader, of.now.follower) if of.now else None),
+        "gap_bps_raw": _fixed(gap_bps(*map(float, of.quoted))),
+    }
+
+
+def _costs(of: Evaluation, since: Figures) -> Event:
+    costs = local_costs(since.remaining_bps, of.leader, of.follower)
+    return {
+        "local_taker_bps": _plain(costs.taker),
+        "local_spread_bps": _fixed(costs.spread),
+        "net_entry_bps": _fixed(costs.net_entry),
+        "net_round_bps": _fixed(costs.net_round),
+        "two_leg_bps": _fixed(costs.two_leg),
+        "transfer_note": "not needed for a local buy",
+    }
+
+
+def _clock_uncertainty_ms(of: Evaluation) -> int | None:
+    leader, follower = of.leader.clock.uncertainty_ms, of.follower.clock.uncertainty_ms
+    return None if leader is None or follower is None else leader + follower
+
+
+def _plain(number: float) -> str:
+    return plain(Decimal(repr(number)))
+
+
+def _fixed(number: float | None) -> str | None:
+    return None if number is None else f"{number:z.2f}"

@@ -1,0 +1,82 @@
+"""The cross-section of one asset: everything an evaluation may look at, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from candles.signals.reference import Leg, RateMarket, Trail
+
+SHORTEST_MAX_AGE_MS = 2_000
+LONGEST_MAX_AGE_MS = 30_000
+UPDATES_MISSED = 5
+UPDATES_WINDOW_MS = 15 * 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How far a venue's clock is ahead of ours, and how well we know; None: not measured."""
+
+    offset_ms: int = 0
+    uncertainty_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What else is known about a market; `is_warming`: streaming for less than 60 s."""
+
+    is_warming: bool = False
+    is_halted: bool = False
+    gaps_open: int = 0
+    is_identity_sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One market of the asset as an evaluator sees it.
+
+    `trail` holds reference prices in the market's own quote, on the venue's clock; it should reach back ten
+    minutes or more. `taker_bps` is the fee of buying here. `atr_bps` is 1e4 · ATR26 / close of its 5m
+    candles. `spread_bps` overrides what the leg's book says. `rank` orders the markets of one exchange (1 is
+    the most traded): only the first takes part. `last_trade_usd` is the newest trade's worth, where known.
+    """
+
+    leg: Leg
+    trail: Trail
+    taker_bps: float
+    atr_bps: float | None = None
+    is_atr_converged: bool = False
+    spread_bps: float | None = None
+    clock: Clock = Clock()
+    health: Health = Health()
+    rank: int = 1
+    last_trade_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossSection:
+    """All markets of `base` at `now_ms` (our clock, epoch ms), and the markets that price their quotes."""
+
+    base: str
+    now_ms: int
+    markets: tuple[Market, ...]
+    rate_markets: tuple[RateMarket, ...] = ()
+
+
+def primary_markets(markets: Iterable[Market]) -> list[Market]:
+    """The best-ranked market of each exchange, in the order of exchange names."""
+    best: dict[str, Market] = {}
+    for market in sorted(markets, key=lambda m: (m.leg.exchange, m.rank, m.leg.symbol)):
+        best.setdefault(market.leg.exchange, market)
+    return list(best.values())
+
+
+def max_age_ms(trail: Trail, at_ms: int) -> float:
+    """How old this market's price may be: five times its usual pause of 15 minutes, within 2…30 s."""
+    times = [event_ms for event_ms, _ in trail if at_ms - UPDATES_WINDOW_MS <= event_ms <= at_ms]
+    if len(times) < 2:
+        return SHORTEST_MAX_AGE_MS
+    usual = median(later - earlier for earlier, later in pairwise(times))
+    return min(max(UPDATES_MISSED * usual, SHORTEST_MAX_AGE_MS), LONGEST_MAX_AGE_MS)

@@ -1,0 +1,61 @@
+"""What is remembered of a signal identity between evaluations, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from candles.signals.evaluation import Prices
+from candles.signals.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """An open event.
+
+    `before` are the prices its moves are measured from, `entry` the local price it could be acted on at.
+    `peak_leader_bps` and `peak_remaining_bps` are the largest so far, `told_peak_bps` and `told_ms` the last
+    published. `best_bps` and `worst_bps` are how far the local price went for and against it since `entry`,
+    looked at up to `seen_ms`. `event` is the last one published.
+    """
+
+    event_id: str
+    onset_ms: int
+    opened_ms: int
+    before: Prices
+    entry: float
+    peak_leader_bps: float
+    peak_remaining_bps: float
+    told_peak_bps: float
+    told_ms: int
+    best_bps: float
+    worst_bps: float
+    seen_ms: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One identity: waiting for confirmation since `candidate_ms`, or active, or cooling down, or nothing."""
+
+    candidate_ms: int | None = None
+    active: Active | None = None
+    cool_until_ms: int | None = None
+    suppressed: str | None = None
+
+    def is_idle(self, now_ms: int) -> bool:
+        """Nothing is worth remembering."""
+        is_cooling = self.cool_until_ms is not None and now_ms < self.cool_until_ms
+        return self.candidate_ms is None and self.active is None and self.suppressed is None and not is_cooling
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> State:
+        """Read what `to_dict` wrote."""
+        active = fields["active"]
+        if active is not None:
+            active = Active(**{**active, "before": Prices(**active["before"])})
+        return cls(fields["candidate_ms"], active, fields["cool_until_ms"], fields["suppressed"])
