@@ -1,0 +1,81 @@
+"""The public state of an exchange's stream: the fields of `stream:{exchange}`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from exchanges.lease import Lease
+from exchanges.lifecycle import State
+from exchanges.running import Plan
+from exchanges.snapshot import StreamSnapshot
+
+_RATE_OVER_S = 0.9
+_NOTHING = StreamSnapshot(state="stopped")
+
+
+class Reported(Protocol):
+    """Whose state is reported."""
+
+    plan: Plan
+    host: str
+    state: State
+    reason: str
+    lease: Lease | None
+    held_by: str
+
+    def region(self) -> str: ...
+
+
+class Report:
+    """Remembers the last count of frames, from which the rate follows."""
+
+    def __init__(self) -> None:
+        self._counted_at = time.monotonic()
+        self._frames = 0
+        self._rate = 0.0
+
+    def fields(self, source: Reported, seen: StreamSnapshot | None) -> dict[str, Any]:
+        """Counts are of this stream since its start; None where nothing is known. Times are ms UTC."""
+        now = seen or _NOTHING
+        return {
+            "state": str(source.state),
+            "reason": reason(source),
+            "host": source.host,
+            "epoch": source.lease.epoch if source.lease else None,
+            "region": source.region() if source.state is not State.IDLE else "",
+            "endpoint": " ".join(filter(None, (source.plan.endpoint.rest, source.plan.endpoint.ws))),
+            "endpoint_overridden": int(source.plan.is_endpoint_overridden),
+            "sockets": now.sockets,
+            "wanted": now.wanted,
+            "acked": now.acked,
+            "receiving": now.receiving,
+            "frames": now.frames,
+            "frames_per_s": round(self._frames_per_s(now.frames), 1),
+            "lag_ms": now.lag_ms,
+            "since_ms": now.since_ns // 1_000_000 if now.since_ns else None,
+            "last_frame_ms": now.last_frame_ns // 1_000_000 or None,
+            "spooled": now.spooled,
+            "errors": now.errors,
+        }
+
+    def _frames_per_s(self, frames: int) -> float:
+        now = time.monotonic()
+        if frames < self._frames:  # another stream counts from zero
+            self._frames, self._rate = 0, 0.0
+        if now - self._counted_at >= _RATE_OVER_S:
+            self._rate = (frames - self._frames) / (now - self._counted_at)
+            self._counted_at, self._frames = now, frames
+        return self._rate
+
+
+def reason(source: Reported) -> str:
+    """Why it is in its state; for an idle one who runs it instead, or what would start it."""
+    if source.state is not State.IDLE:
+        return source.reason
+    if source.held_by:
+        return source.held_by
+    if not source.plan.is_enabled:
+        return "disabled in its row; an operator may enable it"
+    why = f"{source.reason}; " if source.reason else ""
+    return f"{why}nothing connects until told; start it with: python manage.py start_exchange {source.plan.slug}"
