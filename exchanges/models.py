@@ -46,6 +46,14 @@ def _is_code(code: object, length: int | None) -> bool:
     return bool(dash) and len(country) == 2 and country.isalpha() and region.isalnum()
 
 
+def _is_template(text: str) -> bool:
+    try:
+        text.format(base="", quote="", native="")
+    except (KeyError, IndexError, ValueError, AttributeError):
+        return False
+    return True
+
+
 class Exchange(models.Model):
     """An exchange: what an operator may correct. Facts of its protocol are code in its venue package."""
 
@@ -95,6 +103,21 @@ class Exchange(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def clean(self) -> None:
+        """What no single field can tell; each error stands beside its field."""
+        self.geo_rules = self.geo_rules or {}  # an emptied form field arrives as None
+        errors = {}
+        if self.ws_url and not self.ws_url.startswith(("ws://", "wss://")):
+            errors["ws_url"] = "must begin with ws:// or wss://"
+        if self.messages_per_second is not None and self.messages_per_second <= 0:
+            errors["messages_per_second"] = "must be above zero"
+        if self.geo_alternative_id and self.geo_alternative_id == self.slug:
+            errors["geo_alternative"] = "an exchange is no alternative to itself"
+        if not _is_template(self.home_url):
+            errors["home_url"] = "may hold {base}, {quote} and {native}, and no other braces"
+        if errors:
+            raise ValidationError(errors)
 
     def endpoint(self) -> Endpoint:
         """The addresses in use: EXCHANGE_ENDPOINTS wins over the row."""

@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from exchanges.fields import ExactDecimalField
 from exchanges.models import Exchange
+from livermore.core.errors import InvalidInput
+from livermore.core.symbol import Symbol
 
 DOLLAR_COIN_MARKETS = ("USDT-USD", "USDC-USD")
 
@@ -72,6 +74,13 @@ class ExchangeSymbol(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} at {self.exchange_id}"
+
+    def clean(self) -> None:
+        """Base and quote must make a canonical name; they are stored in upper case."""
+        try:
+            self.base, self.quote = Symbol.parse(f"{self.base}-{self.quote}")
+        except InvalidInput as error:
+            raise ValidationError({"base": str(error)}) from None
 
     def save(self, *args: object, **kwargs: object) -> None:
         """The canonical name is a function of base and quote."""

@@ -1,0 +1,200 @@
+"""The operator's desk for exchanges, and users' accounts whose secrets go in and never out."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+
+from exchanges import control, credentials, observed
+from exchanges.models import Exchange, UserExchange
+from livermore.core.errors import StoreUnavailable
+from symbols import tasks as symbol_tasks
+
+COMMAND_WAIT_S = 60
+_LISTED_DEPENDANTS = 50
+_SECRETS = ("api_key", "api_secret", "passphrase")
+
+
+@admin.register(Exchange)
+class ExchangeAdmin(admin.ModelAdmin):
+    """Facts an operator may correct; what the stream host observes is shown and cannot be edited."""
+
+    list_display = (
+        "title", "slug", "enabled", "geo_paused", "tier1_size", "limits_verified_at", "geo_verified_at",
+    )  # fmt: skip
+    list_filter = ("enabled", "geo_paused")
+    search_fields = ("slug", "title")
+    actions = ("start", "stop", "pause", "resume", "sync_symbols", "refresh_tier1")
+    fieldsets = (
+        (None, {"fields": ("slug", "title", "enabled")}),
+        ("Observed", {"fields": ("stream", "endpoint_in_use", "is_endpoint_overridden")}),
+        ("Addresses", {"fields": ("rest_url", "ws_url", "docs_url", "terms_url", "home_url")}),
+        (
+            "Limits",
+            {
+                "fields": (
+                    "topics_per_connection", "messages_per_second", "connects_per_5min", "connection_lifetime_s",
+                    "silence_s", "rest_weight", "rest_window_s", "limits_verified_at", "limits_source_url",
+                )
+            },
+        ),
+        ("Candles and Tier 1", {"fields": ("timeframes", "tier1_size", "merges_usd_usdc")}),
+        ("Fees", {"fields": ("taker_fee_bps", "maker_fee_bps")}),
+        (
+            "Geography",
+            {
+                "description": 'Countries as ["US"], subdivisions as ["US-NY"]; only_countries excludes all others.',
+                "fields": ("geo_rules", "geo_paused", "geo_alternative", "geo_verified_at", "geo_source_url"),
+            },
+        ),
+    )  # fmt: skip
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Exchange | None = None) -> tuple[str, ...]:
+        """The slug names keys and rows elsewhere, so it never changes."""
+        shown = ("stream", "endpoint_in_use", "is_endpoint_overridden")
+        return shown if obj is None else ("slug", *shown)
+
+    @admin.display(description="stream")
+    def stream(self, obj: Exchange) -> str:
+        """What the stream host last said, and how long ago."""
+        if not obj.slug:
+            return "—"
+        try:
+            said = observed.stream_state(obj.slug)
+        except StoreUnavailable as error:
+            return f"unknown: {error}"
+        if not said:
+            return "no stream host has reported for half a minute"
+        age_s = time.time() - int(said.get("updated_ms") or 0) / 1000
+        reason = f" ({said['reason']})" if said.get("reason") else ""
+        return f"{said.get('state', 'unknown')}{reason}, {age_s:.0f} s ago, by host {said.get('host') or '—'}"
+
+    @admin.display(description="addresses in use")
+    def endpoint_in_use(self, obj: Exchange) -> str:
+        """REST and stream as the adapters see them."""
+        return f"{obj.endpoint().rest}  {obj.endpoint().ws or '(told by REST)'}" if obj.slug else "—"
+
+    @admin.display(description="replaced by EXCHANGE_ENDPOINTS", boolean=True)
+    def is_endpoint_overridden(self, obj: Exchange) -> bool:
+        """Does the environment win over this row?"""
+        return obj.is_endpoint_overridden
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Children protect an exchange; they are listed even where nobody may delete them by hand."""
+        to_delete, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        if len(protected) > _LISTED_DEPENDANTS:
+            rest = len(protected) - _LISTED_DEPENDANTS
+            protected = [*protected[:_LISTED_DEPENDANTS], f"… and {rest:,} more"]
+        return to_delete, counts, set() if protected else lacking, protected
+
+    @admin.action(description="Start streaming", permissions=["change"])
+    def start(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
+        """Sends the durable command; a host that may run the exchange carries it out."""
+        self._command(request, queryset, control.Verb.START)
+
+    @admin.action(description="Stop streaming", permissions=["change"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
+        """As `start`."""
+        self._command(request, queryset, control.Verb.STOP)
+
+    @admin.action(description="Pause streaming", permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
+        """As `start`."""
+        self._command(request, queryset, control.Verb.PAUSE)
+
+    @admin.action(description="Resume streaming", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
+        """As `start`."""
+        self._command(request, queryset, control.Verb.RESUME)
+
+    @admin.action(description="Sync symbols now", permissions=["change"])
+    def sync_symbols(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
+        """Asks the venue for its instruments, even where nothing streams."""
+        self._enqueue(request, queryset, symbol_tasks.sync)
+
+    @admin.action(description="Refresh Tier 1 now", permissions=["change"])
+    def refresh_tier1(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
+        """Asks the venue for its turnovers, even where nothing streams."""
+        self._enqueue(request, queryset, symbol_tasks.refresh_tier1)
+
+    def _command(self, request: HttpRequest, queryset: QuerySet[Exchange], verb: control.Verb) -> None:
+        for exchange in queryset:
+            if verb is control.Verb.START and not exchange.enabled:
+                messages.error(request, f"{exchange} is disabled: enable it first")
+                continue
+            try:
+                command = control.send(
+                    exchange.slug, verb, issued_by=request.user.get_username(), wait_s=COMMAND_WAIT_S
+                )
+            except StoreUnavailable as error:
+                messages.error(request, f"{exchange}: {error}")
+            else:
+                messages.info(request, f"{exchange}: {verb} sent as command {command}")
+
+    def _enqueue(self, request: HttpRequest, queryset: QuerySet[Exchange], task: Any) -> None:
+        for exchange in queryset:
+            transaction.on_commit(partial(task.delay, exchange.slug))
+            messages.info(request, f"{exchange}: {task.name} enqueued")
+
+
+class UserExchangeForm(forms.ModelForm):
+    """Secrets are typed in and encrypted; the form never shows what is stored."""
+
+    api_key = forms.CharField(required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}))
+    api_secret = forms.CharField(required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}))
+    passphrase = forms.CharField(required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}))
+
+    class Meta:
+        model = UserExchange
+        fields = ("user", "exchange", "label", "is_trading_acknowledged")
+
+    def clean(self) -> dict[str, Any]:
+        """A new account needs key and secret; leaving all empty later keeps what is stored."""
+        cleaned = super().clean() or self.cleaned_data
+        given = [name for name in _SECRETS if cleaned.get(name)]
+        if given or not self.instance.credentials:
+            for name in ("api_key", "api_secret"):
+                if name not in given:
+                    self.add_error(name, "enter key and secret together; what is stored is replaced as a whole")
+        return cleaned
+
+    def save(self, commit: bool = True) -> UserExchange:
+        """Encrypts what was typed."""
+        if self.cleaned_data.get("api_key"):
+            self.instance.credentials = credentials.encrypt({name: self.cleaned_data[name] for name in _SECRETS})
+        return super().save(commit)
+
+
+@admin.register(UserExchange)
+class UserExchangeAdmin(admin.ModelAdmin):
+    """Accounts of users at exchanges; credentials are write-only."""
+
+    form = UserExchangeForm
+    list_display = ("user", "exchange", "label", "has_credentials", "is_trading_acknowledged", "created_at")
+    list_filter = ("exchange",)
+    list_select_related = ("user", "exchange")
+    search_fields = ("user__username", "label")
+    autocomplete_fields = ("user",)
+    fieldsets = (
+        (None, {"fields": ("user", "exchange", "label", "is_trading_acknowledged")}),
+        ("Credentials", {"description": "Write-only: what is stored is never shown.", "fields": _SECRETS}),
+    )
+
+    @admin.display(description="credentials stored", boolean=True)
+    def has_credentials(self, obj: UserExchange) -> bool:
+        """Is anything stored?"""
+        return bool(obj.credentials)
+
+    @method_decorator(sensitive_post_parameters(*_SECRETS))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Error reports leave the secrets out."""
+        return super().changeform_view(request, *args, **kwargs)

@@ -1,0 +1,74 @@
+"""The operator's desk for symbols and for who follows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from symbols.models import ExchangeSymbol, UserSymbolSubscription
+
+_BY_HAND = ("exchange", "native", "base", "quote", "is_trading")
+_FROM_VENUE = ("status", "tick", "lot", "quote_precision")
+_BY_RANKING = ("tier", "rank", "turnover_24h", "turnover_usd_24h")
+
+
+@admin.register(ExchangeSymbol)
+class ExchangeSymbolAdmin(admin.ModelAdmin):
+    """Symbols come from the venues' lists; by hand one may be added, and a rename recorded."""
+
+    list_display = ("name", "exchange", "native", "tier", "rank", "turnover_usd_24h", "is_trading", "last_seen")
+    list_filter = ("exchange", "tier", "is_trading")
+    list_select_related = ("exchange",)
+    search_fields = ("^name", "^native")
+    # Turnover is text on SQLite and would sort as text; the rank sorts the same way and is a number.
+    sortable_by = ("name", "exchange", "native", "tier", "rank", "is_trading", "last_seen")
+    show_full_result_count = False
+    raw_id_fields = ("rename_of",)
+    fieldsets = (
+        (None, {"fields": (*_BY_HAND, "rename_of")}),
+        ("As the venue says", {"fields": (*_FROM_VENUE, "first_seen", "last_seen")}),
+        ("Ranking", {"fields": _BY_RANKING}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ExchangeSymbol | None = None) -> tuple[str, ...]:
+        """What sync and ranking write is not edited; identity only when a symbol is added."""
+        written = (*_FROM_VENUE, "first_seen", "last_seen", *_BY_RANKING)
+        return written if obj is None else (*_BY_HAND, *written)
+
+    def has_delete_permission(self, request: HttpRequest, obj: ExchangeSymbol | None = None) -> bool:
+        """Candles hang on symbols; one that is no longer listed just stops trading."""
+        return False
+
+
+class SubscriptionForm(forms.ModelForm):
+    """Reasons are ticked; the strongest becomes the source."""
+
+    reasons = forms.MultipleChoiceField(
+        choices=[(s, s) for s in UserSymbolSubscription.SOURCES],
+        widget=forms.CheckboxSelectMultiple,
+        initial=["manual"],
+    )
+
+    class Meta:
+        model = UserSymbolSubscription
+        fields = ("user", "symbol", "reasons", "expires_at", "is_pinned", "note")
+
+
+@admin.register(UserSymbolSubscription)
+class UserSymbolSubscriptionAdmin(admin.ModelAdmin):
+    """Who follows what, why, and until when."""
+
+    form = SubscriptionForm
+    list_display = ("user", "symbol", "source", "expires_at", "is_pinned", "note")
+    list_filter = ("source", "symbol__exchange", "is_pinned")
+    list_select_related = ("user", "symbol")
+    search_fields = ("user__username", "^symbol__name")
+    autocomplete_fields = ("user", "symbol")
+    readonly_fields = ("source",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The source is shown once it exists."""
+        return (*self.form.Meta.fields, "source") if obj else self.form.Meta.fields
