@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import log
-from operator import itemgetter
+from math import inf, log
 from statistics import median
 
 USD = "USD"
@@ -17,8 +16,6 @@ RATE_WINDOW_MS = 60_000
 
 Trail = Sequence[tuple[int, float]]
 """`(event_ms, price)` ascending, at most one a second (the last of it)."""
-
-_when = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ def spread_bps(leg: Leg) -> float | None:
 
 def price_at(trail: Trail, at_ms: int, max_age_ms: float) -> float | None:
     """The newest price at or before `at_ms`, not older than `max_age_ms` before it."""
-    position = bisect_right(trail, at_ms, key=_when)
+    position = bisect_right(trail, (at_ms, inf))
     if not position or at_ms - trail[position - 1][0] > max_age_ms:
         return None
     return trail[position - 1][1]
@@ -144,8 +141,8 @@ def rate_of(leg: Leg, rates: Mapping[str, Rate]) -> Rate | None:
 
 
 def _rate(market: RateMarket, unit: Rate, at_ms: int) -> Rate | None:
-    start = bisect_right(market.points, at_ms - RATE_WINDOW_MS - 1, key=_when)
-    end = bisect_right(market.points, at_ms, key=_when)
+    start = bisect_left(market.points, (at_ms - RATE_WINDOW_MS,))
+    end = bisect_right(market.points, (at_ms, inf))
     if start == end:
         return None
     value = median(price for _, price in market.points[start:end])

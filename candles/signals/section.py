@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from math import inf
+from operator import sub
 from statistics import median
 
 from candles.signals.reference import Leg, RateMarket, Trail
@@ -75,8 +77,9 @@ def primary_markets(markets: Iterable[Market]) -> list[Market]:
 
 def max_age_ms(trail: Trail, at_ms: int) -> float:
     """How old this market's price may be: five times its usual pause of 15 minutes, within 2…30 s."""
-    times = [event_ms for event_ms, _ in trail if at_ms - UPDATES_WINDOW_MS <= event_ms <= at_ms]
+    start = bisect_left(trail, (at_ms - UPDATES_WINDOW_MS,))
+    times = [event_ms for event_ms, _ in trail[start : bisect_right(trail, (at_ms, inf))]]
     if len(times) < 2:
         return SHORTEST_MAX_AGE_MS
-    usual = median(later - earlier for earlier, later in pairwise(times))
+    usual: float = median(map(sub, times[1:], times))
     return min(max(UPDATES_MISSED * usual, SHORTEST_MAX_AGE_MS), LONGEST_MAX_AGE_MS)

@@ -120,13 +120,13 @@ class Played:
 def play(
     *venues: Venue,
     seconds: int,
-    phase_ms: int = 0,
+    every_ms: int = 250,
     rates: Callable[[int], tuple[RateMarket, ...]] = lambda now_ms: (),
 ) -> Played:
-    """Evaluate every 250 ms; between evaluations the states travel as JSON, as through a store."""
+    """Evaluate every so often; between evaluations the states travel as JSON, as through a store."""
     played = Played()
     stored = "{}"
-    for now_ms in range(START_MS + phase_ms, START_MS + 1_000 * seconds, 250):
+    for now_ms in range(START_MS, START_MS + 1_000 * seconds, every_ms):
         markets = tuple(m for v in venues if (m := v.market(now_ms)) is not None)
         section = CrossSection("BTC", now_ms, markets, rates(now_ms))
         states = {identity: State.from_dict(f) for identity, f in json.loads(stored).items()}

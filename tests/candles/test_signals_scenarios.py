@@ -75,6 +75,13 @@ def test_t1_a_known_clock_error_of_three_seconds_makes_no_leader() -> None:
         assert play(Venue("alpha", same), skewed, seconds=60).events == []
 
 
+def test_t1_a_lead_is_found_on_a_venue_whose_clock_is_known_to_be_late() -> None:
+    late = [replace(v, clock_error_ms=-20_000, clock=Clock(-20_000, 20)) for v in CLEAN]
+    expected = play(*CLEAN, seconds=90).phases()
+    assert play(late[0], CLEAN[1], seconds=90).phases() == expected
+    assert play(CLEAN[0], late[1], seconds=90).phases() == expected
+
+
 def test_t1_an_unknown_clock_error_into_the_future_is_suppressed() -> None:
     same = ramp(64_000, 80, 20, 21)
     played = play(Venue("alpha", same), Venue("beta", same, clock_error_ms=3_000), seconds=60)
@@ -87,7 +94,10 @@ def test_r1_replayed_twice_gives_identical_events() -> None:
 
 
 def test_r1_an_evaluator_that_looks_at_other_instants_gives_identical_ids() -> None:
-    ids = [[e["event_id"] for e in play(*JUMP, seconds=60, phase_ms=p).events] for p in (0, 90, 170)]
+    found = [play(*JUMP, seconds=60, every_ms=every_ms) for every_ms in (250, 330, 700)]
+    opened = [[e for e in played.events if e["phase"] == "opened"] for played in found]
+    assert len({events[0]["evaluated_ms"] for events in opened}) == 3
+    ids = [[e["event_id"] for e in events] for events in opened]
     assert ids[0] == ids[1] == ids[2]
     assert len(set(ids[0])) == 3
 
