@@ -51,7 +51,7 @@ def http_server(answer: Callable[[Asked], Answer]) -> Iterator[HttpServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             parts = urlsplit(self.path)
             request = Asked(parts.path, dict(parse_qsl(parts.query)), dict(self.headers))
             asked.append(request)
@@ -65,7 +65,7 @@ def http_server(answer: Callable[[Asked], Answer]) -> Iterator[HttpServer]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             """Silent: pytest's output is for failures."""
 
     class Server(ThreadingHTTPServer):

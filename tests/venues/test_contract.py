@@ -15,6 +15,7 @@ import base64
 import json
 import random
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_c10_ids_obey_what_is_declared(slug: str) -> None:
         if declared in (TradeIds.CONSECUTIVE, TradeIds.ORDERED):
             trades.sort(key=lambda t: t.id)
             assert all(isinstance(t.id, int) for t in trades)
-        for one, next_one in zip(trades, trades[1:], strict=False):
+        for one, next_one in pairwise(trades):
             if declared is TradeIds.CONSECUTIVE:
                 assert next_one.id == one.id + one.executions
             elif declared is not TradeIds.ABSENT:
