@@ -269,8 +269,9 @@ class Stream:
 
     def _gap(self, slot: _Slot, cause: Cause, from_ns: int, to_ns: int, connection: str) -> None:
         symbols = tuple(sorted(self._names[n] for n in slot.natives if n in self._names))
-        margin = CLOCK_MARGIN_NS
-        self._report(Gap(self._venue.slug, from_ns - margin, to_ns + margin, cause, symbols, connection))
+        if cause is not Cause.START:  # a start begins with its bucket, on the venue's clock
+            from_ns -= CLOCK_MARGIN_NS
+        self._report(Gap(self._venue.slug, from_ns, to_ns + CLOCK_MARGIN_NS, cause, symbols, connection))
 
     def _shed(self, batch: FrameBatch) -> None:
         event(log, "stream.shed", logging.ERROR, batch=batch.id, frames=len(batch.frames))

@@ -31,6 +31,8 @@ env = environ.Env(
     DATABASE_URL=(str, ""),
     # Empty: the embedded Redis. redis://, rediss://, sentinel:// or amqp://; never a Redis Cluster.
     CELERY_BROKER_URL=(str, ""),
+    # A message that no worker finishes within so many seconds is delivered again (Redis brokers).
+    BROKER_VISIBILITY_TIMEOUT_S=(int, 300),
     # Empty: the embedded Redis. May be a Cluster (redis://…?cluster=true).
     STATE_REDIS_URL=(str, ""),
     # JSON that wins over the exchange's row: {"kucoin": {"rest": "http://…", "ws": "ws://…"}}.
@@ -154,7 +156,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-VISIBILITY_TIMEOUT_S = 300
+VISIBILITY_TIMEOUT_S = env("BROKER_VISIBILITY_TIMEOUT_S")
 if CELERY_BROKER_URL.startswith(("redis", "sentinel")):
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
