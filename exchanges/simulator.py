@@ -114,10 +114,17 @@ class Simulation:
 
     def catch_up(self) -> None:
         """Let everything happen that is due by now."""
-        now_us = self.now_us()
-        while self._steps and self.market.start_us + self._steps[0].at_s * 1e6 <= now_us:
+        self._run_to(self.now_us())
+
+    def _run_to(self, now_us: int) -> None:
+        """Trade and perform the scenario, each at its time."""
+        while self._steps and (step_us := self._due_us(self._steps[0])) <= now_us:
+            self._publish(self.market.advance(step_us))
             self._perform(self._steps.pop(0))
         self._publish(self.market.advance(now_us))
+
+    def _due_us(self, step: scenario.Step) -> int:
+        return self.market.start_us + int(step.at_s * 1e6)
 
     async def _drive(self) -> None:
         while True:
@@ -165,8 +172,7 @@ class Simulation:
         if step.action == "episodes":
             self.market.has_episodes = bool(step.subject)
         elif step.action == "move":
-            at_us = self.market.start_us + int(step.at_s * 1e6)
-            self.market.move(**{"at_us": at_us, **step.subject})
+            self.market.move(**{"at_us": self._due_us(step), **step.subject})
         elif step.venue not in self.servers:
             log.warning("simulation.step_skipped venue=%s action=%s", step.venue, step.action)
         elif step.action == "halt":
@@ -180,7 +186,7 @@ class Simulation:
 
     def advance(self, span_s: float) -> None:
         """Only while paused: move the clock and stream what was traded, as fast as the clients read."""
-        self._publish(self.market.advance(self.market.now_us + int(span_s * 1e6)))
+        self._run_to(self.market.now_us + int(span_s * 1e6))
         self._flush()
 
     def burst(self, count: int, *, over_s: float = 0.001, venues: Sequence[str] = ()) -> int:

@@ -202,7 +202,7 @@ class RestAnswers:
         tape, limit = self._tape(query), _limit(query)
         if "fromId" in query:
             first = _whole(query, "fromId", 0)
-            prints = tape.prints[tape.at_trade(first) : tape.at_trade(first + limit)]
+            prints = tape.prints[tape.at_trade(first) :][:limit]
             return [r for r in executions(tape.listing, prints) if r["id"] >= first][:limit]
         return executions(tape.listing, tape.prints[-limit:])[-limit:]
 

@@ -174,6 +174,7 @@ class Coinbase:
             "events": [event],
         }
         listener.sequence += 1
+        listener.heard_s = time.monotonic()
         connection.send(json.dumps(frame, separators=(",", ":")), is_trade=is_trade)
 
     # ---- time --------------------------------------------------------------------------------

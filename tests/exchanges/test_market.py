@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from decimal import ROUND_DOWN, Decimal
@@ -56,7 +57,7 @@ def test_ids_are_consecutive_and_times_never_run_back():
         trades = m.trades(listing.venue, listing.native)
         assert [t.id for t in trades] == list(range(trades[0].id, trades[0].id + len(trades)))
         assert [p.id for p in prints] == list(range(prints[0].id, prints[0].id + len(prints)))
-        assert all(a.time_us <= b.time_us for a, b in zip(prints, prints[1:], strict=False))
+        assert all(a.time_us <= b.time_us for a, b in itertools.pairwise(prints))
         assert all(p.time_us % listing.time_step_us == 0 for p in prints)
     assert any(p.last > p.first for p in m.tape(FOLLOWER, "BTCUSDT").prints)
     assert all(p.last == p.first for p in m.tape(LEADER, "BTC-USD").prints)
@@ -111,7 +112,7 @@ def test_four_hundred_candles_join_the_live_price_without_a_jump(minutes: int):
         bars = list(tape.bars(length_ms, now_ms - 420 * length_ms, now_ms, now_ms))
         assert len(bars) >= 400
         assert [b.open_ms for b in bars] == list(range(bars[0].open_ms, now_ms, length_ms))
-        for before, after in zip(bars, bars[1:], strict=False):
+        for before, after in itertools.pairwise(bars):
             assert abs(math.log(after.open / before.close)) < 5e-4
             assert after.low <= min(after.open, after.close) <= max(after.open, after.close) <= after.high
             assert after.volume > 0
@@ -138,7 +139,7 @@ def test_an_idle_bucket_is_flat_at_the_close_before():
     m.advance(m.now_us + 3_600_000_000)
     tape = m.tape(LEADER, "NMR-USD")
     bars = list(tape.bars(BUCKET_MS, m.origin_ms, m.now_us // 1000, m.now_us // 1000))
-    idle = [(a, b) for a, b in zip(bars, bars[1:], strict=False) if not b.trades]
+    idle = [(a, b) for a, b in itertools.pairwise(bars) if not b.trades]
     assert idle
     for before, bar in idle:
         assert bar.open == bar.high == bar.low == bar.close == before.close
@@ -158,7 +159,7 @@ def test_old_trades_are_forgotten_and_their_candles_stay():
 def average_range_bps(m: Market, venue: str, native: str) -> float:
     now_ms = m.now_us // 1000
     bars = list(m.tape(venue, native).bars(BUCKET_MS, now_ms - 28 * BUCKET_MS, now_ms, now_ms))[:-1]
-    pairs = list(zip(bars, bars[1:], strict=False))[-26:]
+    pairs = list(itertools.pairwise(bars))[-26:]
     ranges = [max(b.high, a.close) - min(b.low, a.close) for a, b in pairs]
     return 1e4 * sum(ranges) / len(ranges) / bars[-1].close
 
@@ -246,7 +247,7 @@ def test_a_burst_makes_exactly_as_many_prints_more():
     assert busy.now_us == usual.now_us
     for listing in busy.listings:
         prints = busy.tape(listing.venue, listing.native).prints
-        assert all(a.time_us <= b.time_us for a, b in zip(prints, prints[1:], strict=False))
+        assert all(a.time_us <= b.time_us for a, b in itertools.pairwise(prints))
 
 
 def test_whole_units_are_written_as_decimals():
