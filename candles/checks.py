@@ -11,7 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from redis.exceptions import RedisError
 
-from exchanges.state import state_redis
+from exchanges.state import state_redis, unavailable
+from livermore.core.errors import StoreUnavailable
 
 LONGEST_COUNTDOWN_S = 60
 _KOMBU_VISIBILITY_TIMEOUT_S = 3600
@@ -57,11 +58,17 @@ def broker_is_no_cluster(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessa
 def state_redis_never_evicts(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> Sequence[CheckMessage]:
-    """W005: only with `--database`, because it asks the state Redis."""
+    """W005: only with `--database`, because it asks the state Redis.
+
+    Silent where that does not answer: whether it runs is not this check's question (`doctor` asks it).
+    """
     if not databases:
         return []
     try:
-        answer = state_redis().config_get("maxmemory-policy")
+        with unavailable():
+            answer = state_redis().config_get("maxmemory-policy")
+    except StoreUnavailable:
+        return []
     except RedisError as error:
         return [Caution(f"the eviction policy of the state Redis is unknown: {error}", id="livermore.W005")]
     policies = {_text(policy) for policy in _policies(answer)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
@@ -33,6 +33,7 @@ class ExchangeAdmin(admin.ModelAdmin):
     )  # fmt: skip
     list_filter = ("enabled", "geo_paused")
     search_fields = ("slug", "title")
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     actions = ("start", "stop", "pause", "resume", "sync_symbols", "refresh_tier1")
     fieldsets = (
         (None, {"fields": ("slug", "title", "enabled")}),

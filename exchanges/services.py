@@ -7,12 +7,10 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from exchanges import geo, registry
+from exchanges import geo, observed, registry
 from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
-from exchanges.state import state_redis, unavailable
 from exchanges.venue import Rest
-from livermore.core import keys
 from livermore.core.errors import GeoBlocked, InvalidInput
 
 _LOCATION_KEPT_S = 60
@@ -56,9 +54,7 @@ def geo_verdict(row: Exchange) -> geo.Verdict:
 def streaming() -> list[str]:
     """The enabled exchanges whose stream runs now; raises `StoreUnavailable`."""
     slugs = list(Exchange.objects.filter(enabled=True).values_list("slug", flat=True))
-    with unavailable():
-        states = {slug: state_redis().hget(keys.stream(slug), "state") for slug in slugs}
-    return [slug for slug, state in states.items() if state and state.decode().lower() in IS_LIVE]
+    return [slug for slug in slugs if observed.stream_state(slug).get("state") in IS_LIVE]
 
 
 @lru_cache(maxsize=2)

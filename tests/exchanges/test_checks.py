@@ -88,9 +88,20 @@ def test_w005_a_state_redis_that_evicts_is_named_and_only_asked_with_database(re
         redis_state.config_set("maxmemory-policy", "noeviction")
 
 
-def test_w005_a_state_redis_that_does_not_answer_is_a_warning_too(settings):
+def test_w005_is_silent_where_no_redis_answers_and_warns_where_it_may_not_be_asked(redis_state, settings):
+    address = settings.STATE_REDIS_URL
     settings.STATE_REDIS_URL = "redis://127.0.0.1:1/0"
-    assert ids(candle_checks.state_redis_never_evicts(None, databases=["default"])) == ["livermore.W005"]
+    assert candle_checks.state_redis_never_evicts(None, databases=["default"]) == []
+    redis_state.execute_command("ACL", "SETUSER", "ann", "on", ">pw", "~*", "+@all", "-config")
+    try:
+        settings.STATE_REDIS_URL = address.replace("redis://:", "redis://ann:").replace(
+            redis_state.connection_pool.connection_kwargs["password"], "pw"
+        )
+        [found] = candle_checks.state_redis_never_evicts(None, databases=["default"])
+        assert found.id == "livermore.W005"
+        assert "unknown" in found.msg
+    finally:
+        redis_state.execute_command("ACL", "DELUSER", "ann")
 
 
 def test_e006_a_misspelt_variable_is_an_error_that_names_the_right_one(monkeypatch):
