@@ -11,6 +11,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -75,7 +76,7 @@ class Hub:
         self._wanted: Counter[str] = Counter()
         self._pubsub: redis.asyncio.client.PubSub | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._standing: set[str] = set()
+        self._standing: set[Callable[[], Awaitable[None]]] = set()
         self._ready = asyncio.Event()
         self._entries = state.follower()
         # However many clients come back at once, they ask for what they missed over this one connection.
@@ -84,7 +85,8 @@ class Hub:
     async def join(self, patterns: Iterable[str], *, timeout_s: float = 3.0) -> Client:
         """Start to listen; raises `TimeoutError` when the state Redis does not answer in time."""
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._for_ever(step)) for step in self._steps]
+            # A context of their own: the readers outlive the request that happens to come first.
+            self._tasks = [asyncio.create_task(self._for_ever(s), context=Context()) for s in self._steps]
         await asyncio.wait_for(self._ready.wait(), timeout_s)
         client = Client(tuple(patterns))
         new = [p for p in client.patterns if not self._wanted[p]]
@@ -109,13 +111,24 @@ class Hub:
             try:
                 await step()
             except (redis.RedisError, OSError) as error:
-                log.warning("web.hub_lost", extra={"why": str(error)})
-            finally:
-                self._standing.clear()
-                self._ready.clear()
-                for client in self.clients:
-                    client.end("state Redis unreachable")
+                log.warning("web.hub_lost reader=%s why=%s", _name(step), type(error).__name__)
+            except Exception:
+                log.exception("web.hub_failed reader=%s", _name(step))
+            if step in self._standing:
+                self._send_home(step)
             await asyncio.sleep(RETRY_S)
+
+    def _send_home(self, step: Callable[[], Awaitable[None]]) -> None:
+        self._standing.discard(step)
+        self._ready.clear()
+        for client in self.clients:
+            client.end("state Redis unreachable")
+
+    def _stand(self, step: Callable[[], Awaitable[None]]) -> None:
+        """A reader has begun; clients are let in when both have."""
+        self._standing.add(step)
+        if self._standing >= {self._hear, self._follow}:
+            self._ready.set()
 
     async def _hear(self) -> None:
         connection = state.subscriber()
@@ -123,7 +136,7 @@ class Hub:
             self._pubsub = connection.pubsub()
             # One subscription always exists, so that listening never ends for want of any.
             await self._pubsub.psubscribe(keys.channel_exchange("*"), *(+self._wanted))
-            self._stand("hear")
+            self._stand(self._hear)
             async for message in self._pubsub.listen():
                 if message["type"] == "pmessage":
                     self._wake(message["pattern"], message["channel"], message["data"])
@@ -139,11 +152,6 @@ class Hub:
             if next((p for p in client.patterns if fnmatchcase(channel, p)), None) == pattern:
                 client.offer(Event("wake", channel, text))
 
-    def _stand(self, reader: str) -> None:
-        self._standing.add(reader)
-        if self._standing == {"hear", "follow"}:
-            self._ready.set()
-
     async def newest_entry(self) -> str:
         """The id of the newest signal, `0-0` when there is none."""
         async with self._asking:
@@ -151,13 +159,12 @@ class Hub:
         return entries[0][0] if entries else "0-0"
 
     async def has_lost(self, after: str) -> bool:
-        """Were signals after this id trimmed from the stream?"""
+        """May signals after this id have been trimmed? (`0-0` was given out while there were none.)"""
+        if order(after) == (0, 0):
+            return False
         async with self._asking:
             oldest = await self._entries.xrange(keys.signals_stream(), count=1)
-            if not oldest or order(oldest[0][0]) <= order(after):
-                return False
-            described = await self._entries.xinfo_stream(keys.signals_stream())
-        return order(str(described.get("max-deleted-entry-id", "0-0"))) > order(after)
+        return bool(oldest) and order(oldest[0][0]) > order(after)
 
     async def missed(self, after: str) -> AsyncIterator[Event]:
         """The signals after an id, oldest first."""
@@ -174,7 +181,7 @@ class Hub:
         connection = state.follower()
         try:
             newest = await self.newest_entry()
-            self._stand("follow")
+            self._stand(self._follow)
             while True:
                 answer = await connection.xread({keys.signals_stream(): newest}, count=100, block=BLOCK_MS)
                 for _, entries in answer.items() if isinstance(answer, dict) else answer or ():
@@ -193,6 +200,10 @@ class Hub:
     def is_wanted(self, prefix: str) -> bool:
         """Does any client listen to channels that begin so?"""
         return any(pattern.startswith(prefix) for pattern in self._wanted)
+
+
+def _name(step: Any) -> str:
+    return str(getattr(step, "func", step).__name__)
 
 
 def order(entry: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import time
 from contextlib import aclosing
 
 from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 
 from exchanges.models import Exchange
 from livermore.core import keys
@@ -40,4 +41,5 @@ async def pulse(hub: Hub) -> None:
 
 
 def _slugs() -> list[str]:
+    close_old_connections()
     return list(Exchange.objects.values_list("slug", flat=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from symbols.models import ExchangeSymbol
+from tests.support.redis_server import RedisServer
+from tests.web.site import Site
 
 
 @pytest.fixture
@@ -40,3 +43,11 @@ def markets(db: None) -> list[ExchangeSymbol]:
         )
         for rank, (slug, base, quote) in enumerate(places, start=1)
     ]
+
+
+@pytest.fixture(scope="session")
+def site(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A real web process over the run's Redis."""
+    running = Site.start(tmp_path_factory.mktemp("site"), redis_server)
+    yield running
+    running.stop()

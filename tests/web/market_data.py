@@ -60,11 +60,13 @@ def fill_window(exchange: str, symbol: str, count: int, **how: Any) -> list[Cand
     return made
 
 
-def set_forming(state: redis.Redis, exchange: str, symbol: str, close: str, *, updated_ms: int | None = None) -> dict[str, Any]:
+def set_forming(
+    state: redis.Redis, exchange: str, symbol: str, close: str, *, updated_ms: int | None = None
+) -> dict[str, Any]:
     """The forming candle, as the preview shows it; returns what was written."""
     shown = {
         "open_time": current_bucket(),
-        **{name: close for name in ("open", "high", "low", "close")},
+        **dict.fromkeys(("open", "high", "low", "close"), close),
         "volume": "1.5",
         "turnover": "96000",
         "trades": 12,
@@ -75,7 +77,7 @@ def set_forming(state: redis.Redis, exchange: str, symbol: str, close: str, *, u
     return shown
 
 
-def set_stream(state: redis.Redis, exchange: str, **said: Any) -> None:
+def set_stream(redis_state: redis.Redis, exchange: str, /, **said: Any) -> None:
     """The observed state of a stream that has run for a minute, changed by `said`."""
     now = now_ms()
     fields = {
@@ -98,7 +100,7 @@ def set_stream(state: redis.Redis, exchange: str, **said: Any) -> None:
         "spooled": 0,
         "updated_ms": now,
     }
-    state.hset(keys.stream(exchange), mapping={**fields, **said})
+    redis_state.hset(keys.stream(exchange), mapping={**fields, **said})
 
 
 def signal(number: int, **said: Any) -> dict[str, Any]:
