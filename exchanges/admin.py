@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -20,6 +21,7 @@ from livermore.core.errors import StoreUnavailable
 from symbols import tasks as symbol_tasks
 
 COMMAND_WAIT_S = 60
+GEO_RULES_LAST_DAYS = 30
 _LISTED_DEPENDANTS = 50
 _SECRETS = ("api_key", "api_secret", "passphrase")
 
@@ -29,7 +31,7 @@ class ExchangeAdmin(admin.ModelAdmin):
     """Facts an operator may correct; what the stream host observes is shown and cannot be edited."""
 
     list_display = (
-        "title", "slug", "enabled", "geo_paused", "tier1_size", "limits_verified_at", "geo_verified_at",
+        "title", "slug", "enabled", "geo_paused", "geo_checked", "tier1_size", "limits_verified_at",
     )  # fmt: skip
     list_filter = ("enabled", "geo_paused")
     search_fields = ("slug", "title")
@@ -78,6 +80,15 @@ class ExchangeAdmin(admin.ModelAdmin):
         age_s = time.time() - int(said.get("updated_ms") or 0) / 1000
         reason = f" ({said['reason']})" if said.get("reason") else ""
         return f"{said.get('state', 'unknown')}{reason}, {age_s:.0f} s ago, by host {said.get('host') or '—'}"
+
+    @admin.display(description="geography verified", ordering="geo_verified_at")
+    def geo_checked(self, obj: Exchange) -> str:
+        """When somebody last compared the rules with their source; they change often."""
+        if obj.geo_verified_at is None:
+            return "never: look at its source"
+        age_days = (timezone.localdate() - obj.geo_verified_at).days
+        advice = ": look again" if age_days > GEO_RULES_LAST_DAYS else ""
+        return f"{obj.geo_verified_at}, {age_days} days ago{advice}"
 
     @admin.display(description="addresses in use")
     def endpoint_in_use(self, obj: Exchange) -> str:

@@ -13,7 +13,8 @@ from exchanges.models import Exchange
 from exchanges.venue import Rest
 from livermore.core.errors import GeoBlocked, InvalidInput
 
-_LOCATION_KEPT_S = 60
+_LOCATION_KEPT_S = 300
+"""A host seldom moves, and a location that could not be found out is asked for again after as long."""
 
 
 def usable(slug: str) -> Exchange:
@@ -58,6 +59,6 @@ def streaming() -> list[str]:
 
 
 @lru_cache(maxsize=2)
-def _location(region: str, minute: float) -> geo.Location:
-    """This host's location, found out once a minute at most (the second argument only dates the answer)."""
+def _location(region: str, period: float) -> geo.Location:
+    """This host's location, found out once per period (which only dates the answer)."""
     return geo.location(region)

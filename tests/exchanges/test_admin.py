@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import time
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,6 +14,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.forms import model_to_dict
 from django.urls import reverse
+from django.utils import timezone
 
 from exchanges import credentials
 from exchanges.models import Exchange, UserExchange
@@ -118,6 +120,16 @@ def test_the_page_opens_while_the_state_redis_is_away(admin_client, toy, setting
     answer = admin_client.get(page("exchange_change", "toy"))
     assert answer.status_code == 200
     assert "unknown: the state Redis does not answer" in answer.content.decode()
+
+
+def test_geo_rules_that_nobody_compared_for_a_month_are_pointed_out(admin_client, toy):
+    today = timezone.localdate()
+    for age_days, said in ((30, "30 days ago</td>"), (31, "31 days ago: look again")):
+        Exchange.objects.filter(pk="toy").update(geo_verified_at=today - timedelta(days=age_days))
+        text = admin_client.get(page("exchange_changelist"), {"q": "toy"}).content.decode()
+        assert said in text
+    Exchange.objects.filter(pk="toy").update(geo_verified_at=None)
+    assert "never: look" in admin_client.get(page("exchange_changelist"), {"q": "toy"}).content.decode()
 
 
 def test_an_exchange_with_children_is_not_deleted_and_its_children_are_listed(admin_client, toy):
