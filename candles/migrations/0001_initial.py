@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                 ('symbol', models.CharField(blank=True, max_length=65)),
                 ('from_ns', models.BigIntegerField()),
                 ('to_ns', models.BigIntegerField()),
-                ('cause', models.CharField(choices=[('start', 'start'), ('disconnect', 'disconnect'), ('sequence', 'sequence'), ('batch', 'batch'), ('shed', 'shed'), ('refused', 'refused')], max_length=12)),
+                ('cause', models.CharField(choices=[('start', 'start'), ('disconnect', 'disconnect'), ('sequence', 'sequence'), ('ids', 'ids'), ('batch', 'batch'), ('shed', 'shed'), ('refused', 'refused')], max_length=12)),
                 ('connection', models.CharField(blank=True, max_length=32)),
                 ('opened_at', models.DateTimeField(auto_now_add=True)),
                 ('closed_at', models.DateTimeField(blank=True, null=True)),
