@@ -19,7 +19,7 @@ from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS
 from livermore.core.exact import EXACT, plain
 from livermore.core.symbol import Symbol
 
-TRAIL_SECONDS = 400
+TRAIL_SECONDS = 720
 TICKER_LIFE_S = 24 * 3600
 QUOTES_LIFE_S = 3600
 PUBLISH_EVERY_S = 0.25

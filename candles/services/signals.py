@@ -15,6 +15,7 @@ from typing import Any
 from candles import publish
 from candles.models import Gap
 from candles.models import Signal as SignalRow
+from candles.preview import TRAIL_SECONDS
 from candles.services.coverage import coverage
 from candles.signals.event import Event
 from candles.signals.lifecycle import advance
@@ -202,7 +203,7 @@ def _trail(exchange: str, symbol: str, now_ms: int) -> Trail:
         at_ms, _, price = value.partition(b"|")
         points.append((int(at_ms), float(price)))
     points.sort()
-    return [point for point in points if now_ms - point[0] < 400_000]
+    return [point for point in points if now_ms - point[0] < TRAIL_SECONDS * 1000]
 
 
 def _atr(exchange: str, symbol: str) -> tuple[float | None, bool]:

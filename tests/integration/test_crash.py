@@ -58,7 +58,7 @@ def test_six_killed_workers_change_no_candle(tmp_path):
         for kill in range(KILLS):
             # Each time after some more batches were stored, so that every kill hits a worker at work.
             before = running.state.bitcount(stored)
-            running.wait(f"progress before kill {kill}", lambda: running.state.bitcount(stored) > before + 20)
+            running.wait(f"progress before kill {kill}", lambda b=before: running.state.bitcount(stored) > b + 20)
             running.kill("ticks")
             running.worker("ticks", ["ticks.binance.0"], **quick)
         publisher.join(60)

@@ -35,7 +35,7 @@ def make(count: int, natives: list[str], open_ms: int, buckets: int, seed: int =
     """`count` executions spread evenly over symbols and buckets, in order of time, ids without holes."""
     rng = random.Random(seed)
     ids = dict.fromkeys(natives, 1_000)
-    prices = {native: 64_000 * 100 for native in natives}
+    prices = dict.fromkeys(natives, 64_000 * 100)
     made = []
     for index in range(count):
         native = natives[index % len(natives)]
