@@ -133,7 +133,7 @@ class CoinbaseRest:
             barren = 0 if page.keys() - found.keys() else barren + 1
             found |= page
             oldest_s = min((t.time_ns // 1_000_000_000 for t in page.values()), default=start_s)
-            until_s = min(oldest_s + 1, until_s) if barren == 0 else min(oldest_s, until_s - 1)
+            until_s = oldest_s if barren else min(oldest_s + 1, until_s)
             if oldest_s < start_s or not page:
                 break
         inside = (t for t in found.values() if start_ms <= t.time_ns // 1_000_000 < end_ms)

@@ -218,6 +218,14 @@ def test_trades_are_paged_backwards_without_loss_or_doubles(cap: int, is_end_inc
     assert server.asked[0].path == f"{MARKET}/products/BTC-USD/ticker"
 
 
+def test_a_second_fuller_than_a_page_shows_as_a_hole_in_the_ids_and_hides_nothing_older() -> None:
+    begin_ns = BEGIN * 1_000_000
+    times = [*(begin_ns + n * 10**9 for n in range(5)), *(begin_ns + 5 * 10**9 + n for n in range(300))]
+    with served(ticker(times, cap=100, is_end_inclusive=False)) as (rest, _):
+        found = [t.id for t in rest.trades("BTC-USD", "BTC-USD", BEGIN, BEGIN + M5)]
+    assert found == [*range(1000, 1005), *range(1205, 1305)]
+
+
 def test_quiet_stretches_end_the_paging() -> None:
     times = [BEGIN * 1_000_000 + 30 * 10**9]
     with served(ticker(times, cap=1000, is_end_inclusive=True)) as (rest, server):

@@ -27,6 +27,27 @@ def test_more_symbols_than_a_connection_carries_are_our_own_mistake(slug: str) -
         session.follow(natives, Nanos(START_NS))
 
 
+@pytest.mark.parametrize(
+    ("slug", "refusal"),
+    [
+        ("binance", b'{"code":2,"msg":"no","id":1}'),
+        ("coinbase", b'{"type":"error","message":"BTC-USD is not a valid product"}'),
+    ],
+)
+def test_a_refused_symbol_is_tried_again_only_after_it_was_dropped(slug: str, refusal: bytes) -> None:
+    session = venue(slug).session(LIMITS, ["BTC-USD"])
+    sent = [*session.opened(Nanos(START_NS)), *session.tick(Nanos(START_NS + SECOND))]
+    now = START_NS + 2 * SECOND
+    assert any(isinstance(e, Refused) for e in session.received(refusal, Nanos(now)))
+    kept = session.follow(["BTC-USD"], Nanos(now + SECOND))
+    dropped = session.follow([], Nanos(now + 2 * SECOND))
+    assert not any(isinstance(e, Send) for e in (*kept, *dropped))
+    (again,) = session.follow(["BTC-USD"], Nanos(now + 3 * SECOND))
+    assert isinstance(again, Send)
+    assert "btc-usd" in again.text.lower()
+    assert isinstance(sent[-1], Send)
+
+
 @pytest.mark.parametrize("slug", slugs())
 @pytest.mark.parametrize("junk", [b"", b"\x00\xff", b"[1]", b'{"cut":', b"null", b"[" * 200_000])
 def test_what_nobody_understands_is_kept_for_the_mapper_to_set_aside(slug: str, junk: bytes) -> None:
