@@ -56,7 +56,7 @@ class Flow:
             if time_us >= self.silent_until_us:
                 yield self._trade(time_us, *usual, self._random)
 
-    def extra(self, time_us: int, rng: random.Random) -> Print:
+    def trade_now(self, time_us: int, rng: random.Random) -> Print:
         """Trade once, at this moment, on top of the usual pace and without changing it."""
         return self._trade(time_us, *self._choose(rng), rng)
 

@@ -55,7 +55,7 @@ class Market:
         self._flows = {(x.venue, x.native): self._flow(x, pace) for x in self.listings}
         self._episode = 0
         self._next_episode_us = self.start_us + FIRST_EPISODE_S * SECOND_US
-        self.has_episodes = leader is not None and bool(self._movable())
+        self.has_episodes = leader is not None
         self.advance(self.start_us)
 
     def _flow(self, listing: Listing, pace: float) -> Flow:
@@ -79,12 +79,13 @@ class Market:
         """Everything traded since, per listing in the order of time."""
         produced: Produced = []
         while self.now_us < now_us:
-            self.now_us = min(now_us, self.now_us + SLICE_US)
-            self._plan_episodes()
+            self.now_us = min(now_us, self.now_us + SLICE_US, max(self._next_episode_us, self.now_us + 1))
             for flow in self._flows.values():
                 produced.extend((flow.tape, new) for new in flow.until(self.now_us))
                 flow.tape.trim(self.now_us)
             self._prices.settle(self.now_us - SLICE_US)
+            if self.now_us >= self._next_episode_us:
+                self._begin_episode()
         return produced
 
     def burst(self, count: int, span_us: int, venues: Collection[str] = ()) -> Produced:
@@ -99,7 +100,7 @@ class Market:
             if due_us - self.now_us > SECOND_US:
                 produced += self.advance(due_us)
             flow = rng.choices(flows, weights)[0]
-            produced.append((flow.tape, flow.extra(due_us, rng)))
+            produced.append((flow.tape, flow.trade_now(due_us, rng)))
         return produced + self.advance(start_us + span_us)
 
     # ---- scripts -----------------------------------------------------------------------------
@@ -138,20 +139,19 @@ class Market:
             if flow.listing.venue == venue and flow.listing.base == base:
                 flow.silent_until_us = self.now_us + int(for_s * SECOND_US)
 
-    def _plan_episodes(self) -> None:
-        """Announce an episode a slice ahead, so that it does not depend on how time is cut."""
-        while self.has_episodes and self._next_episode_us <= self.now_us + SLICE_US:
-            rng = random.Random(f"{self._seed}|episode|{self._episode}")  # noqa: S311
-            bases = self._movable()
-            cycle, index = divmod(self._episode, len(bases))
-            base = bases[index]
-            sign = 1 if (cycle + index) % 2 == 0 else -1
-            lags = {v: rng.uniform(*FOLLOWERS_LAG_S) for v in sorted({x.venue for x in self.listings})}
-            lags[self.leader or ""] = 0.0
-            at_us = self._next_episode_us
-            self.move(base, sign * rng.uniform(*EPISODE_BPS), at_us=at_us, lags_s=lags)
-            self._episode += 1
-            self._next_episode_us += EPISODE_EVERY_S * SECOND_US
+    def _begin_episode(self) -> None:
+        """Time stops exactly here, however it is cut, so that an episode begins at its moment."""
+        at_us, self._next_episode_us = self._next_episode_us, self._next_episode_us + EPISODE_EVERY_S * SECOND_US
+        bases = self._movable()
+        if not self.has_episodes or not bases:
+            return
+        rng = random.Random(f"{self._seed}|episode|{self._episode}")  # noqa: S311
+        cycle, index = divmod(self._episode, len(bases))
+        self._episode += 1
+        sign = 1 if (cycle + index) % 2 == 0 else -1
+        lags = {v: rng.uniform(*FOLLOWERS_LAG_S) for v in sorted({x.venue for x in self.listings})}
+        lags[self.leader or ""] = 0.0
+        self.move(bases[index], sign * rng.uniform(*EPISODE_BPS), at_us=at_us, lags_s=lags)
 
     def _movable(self) -> list[str]:
         def bases(is_leader: bool) -> dict[str, None]:
