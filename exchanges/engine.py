@@ -13,7 +13,10 @@ STOP_S = 8.0
 
 
 class Engine:
-    """Starts at once. Raises what building the stream raises; `names` are native → canonical."""
+    """Starts at once. Raises what building the stream raises; `names` are native → canonical.
+
+    `first_tick_ms` is how long after its start market data came, None before.
+    """
 
     def __init__(self, wiring: Wiring, plan: Plan, names: Mapping[str, str], epoch: int) -> None:
         self._wiring, self._epoch = wiring, epoch
@@ -41,7 +44,7 @@ class Engine:
             if is_ready or time.monotonic() > self._replace_by:
                 self._promote()
         seen = self._stream.snapshot()
-        if self.first_tick_ms is None and seen.last_frame_ns:
+        if self.first_tick_ms is None and seen.frames:
             self.first_tick_ms = max(0, (seen.last_frame_ns - self._started_ns) // 1_000_000)
         return seen
 

@@ -18,6 +18,7 @@ from livermore.logs import event as log_event
 log = logging.getLogger(__name__)
 
 _POLL_MS = 200
+_QUIET_FOR_NS = 3_000_000_000
 
 
 class Runner:
@@ -81,7 +82,7 @@ class Runner:
 
     def _is_for_another(self, command: Command) -> bool:
         """An open command is left to the holder, and an open start to a host that may, while there is one."""
-        if command.target or self.pilot.state is not State.IDLE:
+        if command.target or self.pilot.state not in (State.IDLE, State.REFUSED):
             return False
         held = lease.holder(command.exchange)
         if held is not None:
@@ -138,7 +139,7 @@ class Runner:
         waiting, self._waiting = self._waiting, []
         for command in waiting:
             pilot = self.pilot
-            if pilot.state is State.STREAMING:
+            if pilot.state is State.STREAMING and self._has_ticked():
                 self._done(command, "streaming")
             elif pilot.state in (State.IDLE, State.REFUSED):
                 self._fail(command, pilot.code, pilot.reason)
@@ -146,6 +147,14 @@ class Runner:
                 self._fail(command, "timeout", f"still {pilot.state} ({pilot.reason}); it goes on trying")
             else:
                 self._waiting.append(command)
+
+    def _has_ticked(self) -> bool:
+        """Has market data come? A quiet market gets a moment; its stream is no less a stream."""
+        engine, seen_ns = self.pilot.engine, time.time_ns()
+        if engine is None or engine.first_tick_ms is not None:
+            return True
+        since_ns = engine.snapshot().since_ns
+        return since_ns is not None and seen_ns - since_ns > _QUIET_FOR_NS
 
     def _done(self, command: Command, message: str) -> None:
         self._inbox.finish(command, Status.DONE, "ok", message, **self.pilot.answer())

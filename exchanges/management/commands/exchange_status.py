@@ -1,0 +1,118 @@
+"""`exchange_status [NAME]`: what each exchange's stream does, who holds it, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from candles.models import Candle, Gap
+from exchanges import observed
+from exchanges.lifecycle import State
+from exchanges.management.ordering import one_line_errors
+from exchanges.models import Exchange
+from livermore.command_line import OneLineCommand
+from livermore.core.candle import Quality
+from livermore.core.errors import InvalidInput
+
+_DAY = timedelta(days=1)
+_NUMBERS = ("sockets", "wanted", "acked", "receiving", "frames", "epoch", "since_ms", "last_frame_ms", "spooled")
+_FRACTIONS = ("frames_per_s", "lag_ms")
+_COLUMNS = ("exchange", "state", "holder", "region", "sockets", "wanted/acked/recv", "frames/s", "lag ms")
+_MORE = ("gaps 24h", "match 24h", "reason")
+
+
+class Command(OneLineCommand):
+    """Prints a table, or JSON; --watch repeats it every second until Ctrl-C."""
+
+    help = "Show the state of one exchange's stream or of all."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The arguments of contract §2."""
+        parser.add_argument("name", nargs="?", metavar="NAME", help="exchange (default: all)")
+        parser.add_argument("--json", action="store_true", help="a JSON list, one object per exchange")
+        parser.add_argument("--watch", action="store_true", help="again every second")
+
+    def handle(self, *, name: str | None, json: bool, watch: bool, **_: Any) -> None:
+        """Print once or again and again."""
+        try:
+            while True:
+                with one_line_errors():
+                    lines = self._shown(name, as_json=json)
+                if watch and not json:
+                    self.stdout.write("\033[2J\033[H", ending="")
+                self.stdout.write("\n".join(lines))
+                self.stdout.flush()
+                if not watch:
+                    return
+                time.sleep(1.0)
+        except KeyboardInterrupt:
+            return
+
+    def _shown(self, name: str | None, *, as_json: bool) -> list[str]:
+        found = [status(row) for row in _rows(name)]
+        return [json.dumps(found)] if as_json else table(found)
+
+
+def status(row: Exchange) -> dict[str, Any]:
+    """One exchange as JSON; what nobody has told is None."""
+    told = observed.stream_state(row.slug)
+    since = timezone.now() - _DAY
+    return {
+        "exchange": row.slug,
+        "enabled": row.enabled,
+        "state": told.get("state", str(State.IDLE)),
+        "reason": told.get("reason", _untold(row)),
+        "holder": told["host"] if told.get("epoch") else None,
+        "region": told.get("region") or None,
+        "endpoint": told.get("endpoint") or None,
+        "endpoint_overridden": row.is_endpoint_overridden,
+        **{name: int(told[name]) if told.get(name) else None for name in _NUMBERS},
+        **{name: float(told[name]) if told.get(name) else None for name in _FRACTIONS},
+        "gaps_24h": Gap.objects.filter(exchange=row, opened_at__gte=since).count(),
+        "open_gaps": Gap.objects.filter(exchange=row, closed_at=None).count(),
+        "match_rate_24h": _match_rate(row, int(since.timestamp() * 1000)),
+    }
+
+
+def _untold(row: Exchange) -> str:
+    if not row.enabled:
+        return "disabled; enable it in the admin"
+    return f"no stream host is live; start one with: python manage.py start_exchange {row.slug}"
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Aligned columns with a heading."""
+    rows = [(*_COLUMNS, *_MORE), *(_cells(one) for one in found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
+    def text(value: Any) -> str:
+        return "-" if value is None else str(value)
+
+    counts = "/".join(text(one[name]) for name in ("wanted", "acked", "receiving"))
+    match = None if one["match_rate_24h"] is None else f"{one['match_rate_24h']:.2%}"
+    numbers = (one["sockets"], counts, one["frames_per_s"], one["lag_ms"], one["gaps_24h"], match)
+    return (one["exchange"], one["state"], text(one["holder"]), text(one["region"]), *map(text, numbers), one["reason"])
+
+
+def _rows(name: str | None) -> list[Exchange]:
+    rows = list(Exchange.objects.all())
+    chosen = [row for row in rows if name in (None, row.slug)]
+    if not chosen:
+        raise InvalidInput(f"exchange {name!r} does not exist; accepted: {' '.join(row.slug for row in rows)}")
+    return chosen
+
+
+def _match_rate(row: Exchange, since_ms: int) -> float | None:
+    """The share of closed candles that are proven: unbroken ids, or equal to the venue's own."""
+    closed = Candle.objects.filter(symbol__exchange=row, open_ms__gte=since_ms).exclude(quality=Quality.PENDING)
+    total = closed.count()
+    return round(closed.filter(quality=Quality.PROVEN).count() / total, 4) if total else None
