@@ -83,7 +83,7 @@ def web(port: int, flower_url: str) -> Role:
 def stream_host(slugs: Sequence[str]) -> Role:
     """Holds the sockets; on SIGTERM it flushes what it has received."""
     command = manage("stream_host", "--autostart", ",".join(slugs))
-    return Role("streams", command, stop_rank=STREAMS)
+    return Role("streams", command, stop_rank=STREAMS, stop_within_s=8.0)
 
 
 def simulators(slugs: Sequence[str], ports_file: Path, seed: int | None) -> Role:

@@ -100,7 +100,7 @@ class Run:
             prepare = partial(in_child, os.getpid(), signal.SIGTERM, {})
             launch = partial(embedded.start, settings.VAR_DIR, in_child=prepare)
             try:
-                self._children.start(Role("redis", launch=launch, stop_rank=processes.STORE, stop_within_s=4.0))
+                self._children.start(Role("redis", launch=launch, stop_rank=processes.STORE, stop_within_s=3.0))
             except StoreUnavailable as error:
                 raise CommandError(str(error)) from error
         # The settings were read before the server had an address.

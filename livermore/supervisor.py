@@ -36,7 +36,7 @@ class Role:
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     stop_rank: int = 1
-    stop_within_s: float = 6.0
+    stop_within_s: float = 5.0
     launch: Callable[[], subprocess.Popen[bytes]] | None = None
 
 
