@@ -48,8 +48,13 @@ function catchUp() {
 }
 
 const channels = ["exchanges:*", ...(parts.has("board") ? ["signals:*"] : []), ...charts.flatMap((c) => c.channels())];
-listen(channels, { onSignal: () => soon("board", () => redraw("board")), onWake: wake, onBack: catchUp });
-for (const chart of charts) chart.load();
+// What is loaded after the stream has begun cannot miss what happens in between; without a stream, load anyway.
+const anyway = setTimeout(catchUp, 3000);
+listen(channels, {
+  onSignal: () => soon("board", () => redraw("board")),
+  onWake: wake,
+  onHello: () => (clearTimeout(anyway), catchUp()),
+});
 // Without news the cards are looked at now and then: a host that died says nothing.
 setInterval(() => document.hidden || redraw("cards"), 10000);
 tick();

@@ -36,14 +36,20 @@ export class ChartFigure {
     if (!answers.every((a) => a.ok)) return;
     const [candles, macdv] = await Promise.all(answers.map((a) => a.json()));
     this.candles = candles.candles;
-    this.part("empty").hidden = this.candles.length > 0 || candles.forming !== null;
+    this.isEmpty(!this.candles.length && !candles.forming);
     this.chart.set(this.candles, macdv.rows);
     this.reading(macdv);
     if (candles.forming) this.form(candles.forming);
     else if (this.candles.length) this.price(this.candles.at(-1).close, this.candles.at(-1).open_time + 300000);
   }
 
+  isEmpty(yes) {
+    this.part("empty").hidden = !yes;
+    this.el.classList.toggle("is-empty", yes);
+  }
+
   form(candle) {
+    this.isEmpty(false);
     const at = Number(candle.updated_ms || candle.open_time);
     this.chart.form({ ...candle, open_time: Number(candle.open_time) });
     this.price(candle.close, at);
@@ -74,7 +80,7 @@ export class ChartFigure {
     el.textContent = `MACD-V ${n(latest.macdv)} · signal ${n(latest.signal)} · ${latest.hist < 0 ? "▼" : "▲"} ${n(latest.hist)} · ${latest.stage || "–"}${trust} · `;
     const age = Object.assign(document.createElement("span"), { className: "age" });
     age.dataset.at = now_ms - age_ms;
-    el.append(age);
+    el.append(age, " ago");
     tick(el);
   }
 

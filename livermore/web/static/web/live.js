@@ -4,9 +4,9 @@ import { setClock, span } from "./age.js";
 const SILENT_MS = 4000; // two missed heartbeats
 const RETRY_MS = 1000;
 
-export function listen(channels, { onSignal, onWake, onBack }) {
+export function listen(channels, { onSignal, onWake, onHello }) {
   const banner = document.querySelector("[data-stale]");
-  let source, lastId = "", heardAt = performance.now(), isBroken = false;
+  let source, lastId = "", heardAt = performance.now();
 
   function heard() {
     heardAt = performance.now();
@@ -24,13 +24,12 @@ export function listen(channels, { onSignal, onWake, onBack }) {
       });
     on("hello", ({ now_ms }) => {
       setClock(now_ms);
-      if (isBroken) onBack();
-      isBroken = false;
+      onHello();
     });
     on("heartbeat", ({ now_ms }) => setClock(now_ms));
     on("signal", onSignal);
     on("wake", ({ channel, data }) => onWake(channel, data));
-    on("gap", onBack);
+    on("gap", onHello);
     on("dropped", () => again(mine));
     mine.onerror = () => again(mine);
   }
@@ -38,7 +37,6 @@ export function listen(channels, { onSignal, onWake, onBack }) {
   function again(mine) {
     mine.close();
     if (mine !== source) return;
-    isBroken = true;
     source = null;
     setTimeout(open, RETRY_MS);
   }
