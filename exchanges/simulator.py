@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from exchanges.simulation import scenario
+from exchanges.simulation import scenario, snapshot
 from exchanges.simulation.market import Market, Produced
 from exchanges.simulation.playback import Playback
 from exchanges.simulation.server import VenueServer
@@ -46,7 +46,8 @@ class Simulation:
     With the same `seed`, `start_ms` and scripted moves the market is the same to the last trade. Its clock
     begins at `start_ms` (now by default) and runs with the machine's; with `is_paused` it stands still and
     only `advance` and `burst` move it. `pace` multiplies the number of trades. `scenario` is a file, a
-    shipped scenario's name or a list of steps.
+    shipped scenario's name or a list of steps. With `resume` the market is kept in that file and taken up
+    again when the same one stood for two hours at most.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Simulation:
         has_episodes: bool = True,
         options: Options | None = None,
         playbacks: Sequence[Playback] = (),
+        resume: Path | None = None,
     ) -> None:
         names = list(dict.fromkeys(venues)) or available()
         scripts = {name: load(name) for name in names}
@@ -72,8 +74,10 @@ class Simulation:
         leader = next((n for n, s in scripts.items() if s.leads), names[0])
         listings = [x for s in scripts.values() for x in s.listings]
         start_ms = time.time_ns() // 1_000_000 if start_ms is None else start_ms
-        self.market = Market(listings, seed=seed, start_ms=start_ms, leader=leader, pace=pace)
-        self.market.has_episodes &= has_episodes
+        fresh = Market(listings, seed=seed, start_ms=start_ms, leader=leader, pace=pace)
+        self._resume = resume
+        self.market = (snapshot.restore(resume, fresh, start_ms) if resume else None) or fresh
+        self.market.has_episodes = has_episodes
         self._zero_ns = time.monotonic_ns()
         self.servers: dict[str, VenueServer] = {}
         for name, script in scripts.items():
@@ -95,6 +99,8 @@ class Simulation:
         if self._task is not None:
             self._task.cancel()
         await asyncio.gather(*(server.stop() for server in self.servers.values()))
+        if self._resume is not None:
+            snapshot.save(self.market, self._resume)
 
     @property
     def endpoints(self) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ FOUR_HOURS_MS = 14_400_000
 SIGMA_5M = 12.2e-4
 BRIDGE = 0.75  # visiting the parent's extremes adds to the children's ranges; this takes it off again
 STAGES = {FOUR_HOURS_MS: DAY_MS, HALF_HOUR_MS: FOUR_HOURS_MS, BUCKET_MS: HALF_HOUR_MS}
-CACHED_BLOCKS = 2_000
+CACHED_BLOCKS = 400
 USUAL_QUOTE = 900.0  # an average trade, in quote
 
 

@@ -3,6 +3,7 @@ scripted moves; it knows no clock and no socket."""
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection, Sequence
 from decimal import Decimal
@@ -16,6 +17,7 @@ from livermore.core.candle import Kline
 from livermore.core.trade import Trade
 
 PREHISTORY_MS = 2 * BUCKET_MS
+FIRST_ID_S = 1_577_836_800
 SLICE_US = 60 * SECOND_US
 FIRST_EPISODE_S = 25
 EPISODE_EVERY_S = 40
@@ -51,6 +53,7 @@ class Market:
         self.listings = tuple(listings)
         self.leader = leader
         self._seed = seed
+        self._pace = pace
         self._prices = Prices(seed, self.now_us)
         self._flows = {(x.venue, x.native): self._flow(x, pace) for x in self.listings}
         self._episode = 0
@@ -65,8 +68,25 @@ class Market:
         joint = max(step, round(middle * 10**listing.price_places / step) * step)
         rng = random.Random(f"{self._seed}|{listing.venue}|{listing.native}|ids")  # noqa: S311
         history = History(listing, self._seed, self.origin_ms, joint)
-        tape = Tape(listing, history, rng.randrange(10**7, 10**9))
+        tape = Tape(listing, history, rng.randrange(10**7, 10**8) + self._ids_before(listing, pace))
         return Flow(tape, self._prices, self._seed, origin_us, pace)
+
+    def _ids_before(self, listing: Listing, pace: float) -> int:
+        """More ids than were given out since 2020, so that a market begun later has later ids."""
+        return (self.origin_ms // 1000 - FIRST_ID_S) * math.ceil(10 * listing.trades_per_s * pace)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes it this market and no other; the moment it began at is not part of it."""
+        return self._seed, self._pace, self.leader, self.listings
+
+    def resume(self, now_us: int) -> None:
+        """Trade on until `now_us`, which becomes the start; episodes begin after it."""
+        had_episodes, self.has_episodes = self.has_episodes, False
+        self.advance(now_us)
+        self.has_episodes = had_episodes
+        self.start_us = now_us
+        self._next_episode_us = now_us + FIRST_EPISODE_S * SECOND_US
 
     # ---- time --------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 
 from exchanges.simulation.listing import BUCKET_MS, DAY_MS, Listing, fixed
 from exchanges.simulation.market import Market, Produced, kline
+from exchanges.simulation.snapshot import restore, save
 
 START_MS = 1_790_000_123_456
 LEADER, FOLLOWER = "first", "second"
@@ -248,6 +249,45 @@ def test_a_burst_makes_exactly_as_many_prints_more():
     for listing in busy.listings:
         prints = busy.tape(listing.venue, listing.native).prints
         assert all(a.time_us <= b.time_us for a, b in itertools.pairwise(prints))
+
+
+def test_a_market_put_aside_goes_on_where_it_stood(tmp_path):
+    file = tmp_path / "var" / "market"
+    before = market()
+    before.advance(before.now_us + 100_000_000)
+    save(before, file)
+    later_ms = before.now_us // 1000 + 1_800_000
+    after = restore(file, market(), later_ms)
+    assert after is not None
+    assert after.now_us == after.start_us == later_ms * 1000
+    known = before.trades(LEADER, "BTC-USD")
+    assert after.trades(LEADER, "BTC-USD")[: len(known)] == known
+    assert after.tape(LEADER, "BTC-USD").next_id > known[-1].id + 1_000
+    before.has_episodes = False
+    before.advance(after.now_us)
+    assert before.trades(FOLLOWER, "ETHUSDT") == after.trades(FOLLOWER, "ETHUSDT")
+
+
+def test_another_market_or_a_long_absence_begins_anew(tmp_path):
+    file = tmp_path / "market"
+    kept = market(5)
+    save(kept, file)
+    now_ms = kept.now_us // 1000
+    assert restore(file, market(6), now_ms) is None
+    assert restore(file, market(5), now_ms + 3 * 3_600_000) is None
+    assert restore(file, market(5), now_ms - 1) is None
+    assert restore(tmp_path / "none", market(5), now_ms) is None
+    file.write_bytes(b"no pickle")
+    assert restore(file, market(5), now_ms) is None
+
+
+def test_a_market_begun_later_has_later_ids():
+    early = market()
+    late = Market(listings(), seed=5, start_ms=START_MS + 3_600_000, leader=LEADER)
+    early.advance(early.now_us + 1_800_000_000)
+    for x in early.listings:
+        assert late.tape(x.venue, x.native).prints[0].first > early.tape(x.venue, x.native).next_id
+        assert late.tape(x.venue, x.native).prints[0].id > early.tape(x.venue, x.native).next_print
 
 
 def test_whole_units_are_written_as_decimals():

@@ -34,6 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--scale", type=float, default=1.0, help="multiplies pings and other periods")
         parser.add_argument("--ports", default="", help="fixed ports: NAME=PORT,NAME=PORT")
         parser.add_argument("--ports-file", type=Path, default=None, help="write the endpoints there, too")
+        parser.add_argument("--resume", type=Path, default=None, help="keep the market there and go on with it")
         parser.add_argument("--json", action="store_true", help="print the JSON line and nothing else")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,6 +53,7 @@ class Command(BaseCommand):
             seed=options["seed"],
             start_ms=options["start_ms"],
             scenario=options["scenario"],
+            resume=options["resume"],
             pace=_positive("--pace", options["pace"]),
             ports=_ports(options["ports"]),
             options=Options(scale=_positive("--scale", options["scale"])),
