@@ -1,0 +1,124 @@
+"""One bad frame never stops a batch: it is counted, kept with its reason, and the rest is stored."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+
+import pytest
+
+from candles import ledger
+from candles.ledger import Bucket
+from candles.services import ingest
+from exchanges import wire
+from livermore.core import keys
+from livermore.core.errors import FrameRejected
+from livermore.core.frame import FrameBatch
+from symbols.models import ExchangeSymbol
+from tests.support.trades import Made
+
+pytestmark = pytest.mark.django_db
+
+OPEN_MS = 1_770_000_000_000
+BTC = Bucket("BTC-USDT", OPEN_MS)
+
+
+@pytest.fixture(autouse=True)
+def _listed(redis_state):
+    ingest._books.clear()
+    ingest._previews.clear()
+    for base in ("BTC", "ETH"):
+        ExchangeSymbol(exchange_id="binance", native=f"{base}USDT", base=base, quote="USDT", tier=1).save()
+
+
+def made(trade_id: int, price: str = "64000.1", quantity: str = "0.5", native: str = "BTCUSDT") -> bytes:
+    return Made(native, trade_id, OPEN_MS + trade_id, price, quantity, True).frame()
+
+
+def body(frames: list[bytes], number: int = 0) -> dict:
+    return wire.pack(FrameBatch("binance", "c", number, 1, tuple(frames), ((len(frames), 1),)))
+
+
+def stored(bucket: Bucket = BTC) -> list:
+    (slabs,) = ledger.slabs("binance", [bucket])
+    return sorted(i for slab in slabs.values() for i in slab.ids)
+
+
+GOOD = [made(1), made(2), made(3)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTr', "not JSON"),
+        (b"<html><body>502 Bad Gateway</body></html>", "not JSON"),
+        (b"\x00\xff\x08\x01\n\n\xfe", "not JSON"),
+        (made(9, price="1e400"), "number out of range"),
+        (made(9, quantity="99999999999999999999999999"), "number out of range"),
+        (made(9, price="0"), "number out of range"),
+        (made(9, price="-5"), "number out of range"),
+        (made(9, price="NaN"), "not a number"),
+        (made(9, quantity="1_000"), "not a number"),
+        (made(9, price="640001.0"), "price jumped"),
+    ],
+)
+def test_a_bad_frame_is_set_aside_and_the_rest_goes_on(redis_state, caplog, bad, why):
+    ingest.ingest(body([made(0)]))  # a known price, against which a jump is judged
+    with caplog.at_level(logging.WARNING):
+        done = ingest.ingest(body([GOOD[0], bad, *GOOD[1:]], number=1))
+    assert stored() == [0, 1, 2, 3]
+    assert sum(done.rejected.values()) == 1
+    assert redis_state.hgetall(keys.rejected("binance")) == {why.encode(): b"1"}
+    (kept,) = redis_state.lrange(keys.quarantine("binance"), 0, -1)
+    assert base64.b64decode(json.loads(kept)["frame_b64"]) == bad
+    assert [record.message for record in caplog.records] == ["batch.rejected"]
+
+
+def test_an_unknown_symbol_is_counted_and_asks_for_a_sync_once(redis_state):
+    done = ingest.ingest(body([made(1), made(2, native="NEWUSDT"), made(3, native="NEWUSDT")]))
+    assert done.unknown == {"NEWUSDT": 2}
+    assert stored() == [1]
+    assert ingest.should_sync("binance", 60)
+    assert not ingest.should_sync("binance", 60)
+
+
+def test_a_symbol_listed_meanwhile_is_known_at_once(redis_state, monkeypatch):
+    ingest.ingest(body([made(1)]))
+    ExchangeSymbol(exchange_id="binance", native="NEWUSDT", base="NEW", quote="USDT").save()
+    loaded_at, book = ingest._books["binance"]
+    ingest._books["binance"] = (loaded_at - 2, book)
+    assert not ingest.ingest(body([made(2, native="NEWUSDT")], number=1)).unknown
+    assert stored(Bucket("NEW-USDT", OPEN_MS)) == [2]
+
+
+def test_a_jump_that_another_venue_confirms_is_believed(redis_state):
+    ingest.ingest(body([made(1)]))
+    redis_state.hset(keys.quotes("BTC"), "elsewhere|BTC-USD", "90000|1|1|90000|90000")
+    assert not ingest.ingest(body([made(2, price="90100")], number=1)).rejected
+    assert stored() == [1, 2]
+
+
+def test_a_batch_delivered_twice_stores_the_same_bytes(redis_state):
+    ingest.ingest(body(GOOD))
+    key = keys.trades("binance", "BTC-USDT", OPEN_MS)
+    once = redis_state.hgetall(key)
+    ingest.ingest(body(GOOD))
+    assert redis_state.hgetall(key) == once
+    assert redis_state.bitcount(keys.batches("binance", "c")) == 1
+
+
+@pytest.mark.parametrize("damage", [{"v": 99}, {"frames": b"nonsense"}])
+def test_an_unreadable_batch_is_refused_and_counted(redis_state, damage):
+    bad = {**body(GOOD), **damage}
+    with pytest.raises(FrameRejected) as refused:
+        ingest.ingest(bad)
+    ingest.reject_batch(bad, refused.value.why)
+    assert sum(map(int, redis_state.hvals(keys.rejected("binance")))) == 1
+
+
+def test_nothing_is_stored_without_an_end(redis_state):
+    ingest.ingest(body([*GOOD, made(4, native="ETHUSDT")]))
+    endless = [key for key in redis_state.keys("*") if redis_state.ttl(key) == -1]
+    allowed = {keys.due("binance"), keys.touched()}
+    assert {key.decode() for key in endless} <= allowed
