@@ -80,6 +80,11 @@ class Market:
         """What makes it this market and no other; the moment it began at is not part of it."""
         return self._seed, self._pace, self.leader, self.listings
 
+    def forget(self, before_us: int) -> None:
+        """Drop earlier trades; their candles stay."""
+        for flow in self._flows.values():
+            flow.tape.forget(before_us)
+
     def resume(self, now_us: int) -> None:
         """Trade on until `now_us`, which becomes the start; episodes begin after it."""
         had_episodes, self.has_episodes = self.has_episodes, False

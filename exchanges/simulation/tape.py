@@ -76,7 +76,11 @@ class Tape:
     def trim(self, now_us: int) -> None:
         """Drop prints older than two hours."""
         if self.prints and self.prints[0].time_us < now_us - KEPT_US * 11 // 10:
-            del self.prints[: self.at_time(now_us - KEPT_US)]
+            self.forget(now_us - KEPT_US)
+
+    def forget(self, before_us: int) -> None:
+        """Drop earlier prints; their candles stay."""
+        del self.prints[: self.at_time(before_us)]
 
     def at_time(self, time_us: int) -> int:
         """Index of the first kept print at or after a time."""

@@ -316,3 +316,22 @@ def test_a_wrong_argument_is_one_line_and_exit_2(arguments):
 
 def test_every_venue_with_a_simulator_is_available():
     assert {COM, US, CB} <= set(available())
+
+
+# ---- the recordings as witnesses -----------------------------------------------------------------
+
+
+def test_simulated_frames_have_the_fields_of_recorded_ones():
+    recorded: dict[str, list[str]] = {}
+    for frame in map(json.loads, recorded_frames("binance/ws_spot_2021-08-14.jsonl.gz")):
+        event = frame["data"]
+        recorded.setdefault(event.get("e", "bookTicker"), list(event) + sorted(event.get("k", ())))
+    with simulated(COM) as sim:
+        streams = "btcusdt@aggTrade/btcusdt@kline_5m/btcusdt@bookTicker"
+        ws = websocket.create_connection(sim.endpoints[COM]["ws"] + "/stream?streams=" + streams, timeout=10)
+        found: dict[str, list[str]] = {}
+        while len(found) < 3:
+            event = json.loads(ws.recv())["data"]
+            found.setdefault(event.get("e", "bookTicker"), list(event) + sorted(event.get("k", ())))
+        ws.close()
+    assert found == {kind: recorded[kind] for kind in ("aggTrade", "kline", "bookTicker")}
