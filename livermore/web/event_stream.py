@@ -6,12 +6,13 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import redis
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
+from livermore.core import keys
 from livermore.web import access
 from livermore.web.hub import DROPPED, SIGNAL_CHANNELS, Client, Event, Hub, matches, order
 from livermore.web.observed import now_ms
@@ -23,15 +24,26 @@ MOST_PATTERNS = 200
 _ENTRY_ID = re.compile(r"^\d{1,20}-\d{1,20}$")
 _PATTERN = re.compile(r"^[A-Za-z0-9_:.*?-]{1,200}$")
 
-# What may be listened to: the first word of a channel, or its plural, and the channels it stands for.
-_KINDS = ("signal", "candle", "indicator", "ticker", "alerts", "exchange")
-_PLURALS = {
-    "signals": ("signal",),
-    "candles": ("candle", "candle:close"),
-    "indicators": ("indicator",),
-    "tickers": ("ticker",),
-    "exchanges": ("exchange",),
-    "health": ("exchange",),
+# What may be listened to: the first words of a channel, or a plural that means all of a kind.
+_SIGNAL = (keys.channel_signal, 1)
+_EXCHANGE = (keys.channel_exchange, 1)
+_TICKER = (keys.channel_ticker, 2)
+_FORMING = (keys.channel_forming, 3)
+_CLOSED = (keys.channel_closed, 3)
+_INDICATOR = (keys.channel_indicator, 4)
+_KINDS: dict[str, tuple[tuple[Callable[..., str], int], ...]] = {
+    "signal": (_SIGNAL,),
+    "signals": (_SIGNAL,),
+    "exchange": (_EXCHANGE,),
+    "exchanges": (_EXCHANGE,),
+    "health": (_EXCHANGE,),
+    "ticker": (_TICKER,),
+    "tickers": (_TICKER,),
+    "candle": (_FORMING,),
+    "candle:close": (_CLOSED,),
+    "candles": (_FORMING, _CLOSED),
+    "indicator": (_INDICATOR,),
+    "indicators": (_INDICATOR,),
 }
 HEARTBEAT = "heartbeat"
 
@@ -60,11 +72,15 @@ def patterns_of(text: str) -> tuple[list[str], bool]:
 
 
 def _expand(name: str) -> list[str]:
-    kind, _, rest = name.removeprefix("channel:").partition(":")
-    if not _PATTERN.match(name) or (kind not in _KINDS and kind not in _PLURALS):
-        accepted = " ".join([*_KINDS, *_PLURALS, HEARTBEAT])
-        raise BadChannels(f"channel {name!r} does not exist; a channel begins with one of: {accepted}")
-    return [f"channel:{k}:{rest or '*'}" for k in _PLURALS.get(kind, (kind,))]
+    """The channels a name means; parts left out at its end mean any."""
+    words = name.removeprefix("channel:").split(":")
+    length = 2 if words[:2] == ["candle", "close"] else 1
+    kinds, parts = _KINDS.get(":".join(words[:length])), [word or "*" for word in words[length:]]
+    if kinds is None or not _PATTERN.match(name):
+        raise BadChannels(f"channel {name!r} does not exist; one begins with: {' '.join([*_KINDS, HEARTBEAT])}")
+    if any(len(parts) > count for _, count in kinds):
+        raise BadChannels(f"channel {name!r} has too many parts")
+    return [channel(*parts, *["*"] * (count - len(parts))) for channel, count in kinds]
 
 
 _hub: tuple[asyncio.AbstractEventLoop, Hub] | None = None

@@ -11,6 +11,7 @@ from django.http import HttpRequest, JsonResponse
 from kombu.exceptions import OperationalError
 
 from exchanges.models import Exchange
+from exchanges.observed import LIVE_WITHIN_MS, live_hosts
 from exchanges.state import state_redis
 from livermore.celery import app
 from livermore.core import keys
@@ -21,9 +22,10 @@ from symbols.models import ExchangeSymbol
 FRESH_MS = 30_000
 # A bucket's candle is closed within a minute of the bucket's end.
 CLOSING_MS = BUCKET_MS + 60_000
-# Of an exchange's symbols, the busiest few tell whether its pipeline moves.
-WITNESSES = 20
-_STARTING = frozenset({"checking_geo", "connecting", "subscribing"})
+# Of an exchange's symbols, the busiest tell whether its pipeline moves.
+WITNESSES = 100
+# So long after its last heartbeat a host that did not take leave is missed.
+MISSED_FOR_MS = 600_000
 _NOT_RUNNING = IDLE_STATES | {"refused", "paused", "draining"}
 
 
@@ -83,18 +85,29 @@ def _exchanges() -> list[Stage]:
     observed = observe(Exchange.objects.all())
     started = [s for s in observed if s.state not in _NOT_RUNNING]
     if not started:
-        return [Stage("exchanges", ok=True, why="nothing is started: idle by design")]
+        return [_hosts(now_ms())]
     return [stage for state in started for stage in stages_of(state, now_ms())]
+
+
+def _hosts(now: int) -> Stage:
+    """Nothing is started: by design, unless every host is gone and one of them went without taking leave."""
+    silent = state_redis().zrangebyscore(keys.hosts(), now - MISSED_FOR_MS, now - LIVE_WITHIN_MS, withscores=True)
+    if silent and not live_hosts():
+        name, last = silent[-1]
+        return Stage("exchanges", ok=False, age_ms=now - int(last), why=f"stream host {name.decode()} died")
+    return Stage("exchanges", ok=True, why="nothing is started: idle by design")
 
 
 def stages_of(state: StreamState, now: int) -> list[Stage]:
     """Frames arrive, batches are consumed, candles close."""
     frames = _frames(state, now)
-    if state.since_ms is None or not frames.ok or state.last_frame_ms is None:
+    if not frames.ok or state.last_frame_ms is None:
         return [frames]
+    began = state.since_ms or 0
     previews, closes = _newest(state.exchange)
-    consumed_age = now - max(previews, state.since_ms)
-    closed_age = now - max(closes, state.since_ms)
+    # Measured against the newest frame: in a quiet market there is nothing to consume.
+    consumed_age = max(0, state.last_frame_ms - max(previews, began))
+    closed_age = now - max(closes, began)
     return [
         frames,
         Stage(
@@ -117,9 +130,6 @@ def _frames(state: StreamState, now: int) -> Stage:
     if state.is_silent:
         age = now - (state.updated_ms or 0)
         return Stage(name, ok=False, age_ms=age, why="its stream host no longer reports")
-    if state.state in _STARTING:
-        age = now - (state.since_ms or state.updated_ms or now)
-        return Stage(name, age <= FRESH_MS, age, f"{state.state} {state.reason}".strip())
     if state.last_frame_ms is None:
         return Stage(name, ok=False, why=f"{state.state}, no frame yet {state.reason}".strip())
     age = now - state.last_frame_ms

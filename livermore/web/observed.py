@@ -9,13 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from exchanges.models import Exchange
+from exchanges.observed import LIVE_WITHIN_MS
 from exchanges.state import state_redis
 from livermore.core import keys
 from livermore.web.state import texts
 
 IDLE_STATES = frozenset({"idle", "stopped", ""})
-# A host writes its state at least every few seconds; after so long without news it is presumed dead.
-SILENT_AFTER_MS = 30_000
 _LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -63,7 +62,7 @@ class StreamState:
     @property
     def is_silent(self) -> bool:
         """Has its host stopped reporting although it was not idle?"""
-        return not self.is_idle and (self.updated_ms or 0) < now_ms() - SILENT_AFTER_MS
+        return not self.is_idle and (self.updated_ms or 0) < now_ms() - LIVE_WITHIN_MS
 
     @property
     def why(self) -> str:
@@ -106,7 +105,7 @@ def state_of(row: Exchange, said: Mapping[str, str]) -> StreamState:
         exchange=row.slug,
         title=row.title,
         state=said.get("state", "idle").lower(),
-        reason=said.get("reason", ""),
+        reason=said.get("reason", "") if said else "no stream host reports; nothing connects until one is told to",
         host=said.get("host", ""),
         epoch=_whole(said.get("epoch")),
         region=said.get("region", ""),

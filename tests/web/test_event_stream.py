@@ -109,7 +109,10 @@ def test_many_listeners_cost_redis_nothing(site: Site, redis_state: redis.Redis)
         listener.close()
 
 
-@pytest.mark.parametrize("wrong", ["", "trades:*", "channel:control:kucoin", "signals:[a]", "__keyspace@0__:*"])
+WRONG_CHANNELS = ("", "trades:*", "channel:control:kucoin", "signals:[a]", "signals:a:b", "__keyspace@0__:*")
+
+
+@pytest.mark.parametrize("wrong", WRONG_CHANNELS)
 def test_channels_that_cannot_be_are_422(site: Site, wrong: str) -> None:
     status, body = site.get(f"/api/v1/stream?channels={quote(wrong)}")
     assert status == 422
@@ -122,6 +125,7 @@ def test_plurals_mean_every_channel_of_a_kind() -> None:
         True,
     )
     assert patterns_of("channel:signal:BTC") == (["channel:signal:BTC"], False)
+    assert patterns_of("channel:candle:close:kucoin") == (["channel:candle:close:kucoin:*:*"], False)
     with pytest.raises(BadChannels):
         patterns_of(",".join(f"ticker:kucoin:A{n}-B" for n in range(500)))
 

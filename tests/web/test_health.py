@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from exchanges import observed
+from livermore.core import keys
 from symbols.models import ExchangeSymbol
 from tests.web import market_data
 from tests.web.market_data import now_ms
@@ -57,6 +59,28 @@ def test_workers_that_stopped_are_named(client: Client, moving: Any) -> None:
 def test_candles_that_no_longer_close_are_named(client: Client, moving: Any) -> None:
     moving.delete("candles:coinbase:BTC-USD:5m")
     assert _ready(client)[1]["stuck"] == ["coinbase.candles"]
+
+
+def test_an_exchange_without_a_frame_is_not_ready_yet(client: Client, db: None, redis_state: Any) -> None:
+    market_data.set_stream(redis_state, "kucoin", state="connecting", since_ms="", last_frame_ms="")
+    assert _ready(client)[1]["stuck"] == ["kucoin.frames"]
+
+
+def test_a_quiet_market_is_not_a_stuck_worker(client: Client, moving: Any) -> None:
+    market_data.set_stream(moving, "kucoin", since_ms=now_ms() - 3_600_000, last_frame_ms=now_ms() - 25_000)
+    market_data.set_forming(moving, "kucoin", "BTC-USDT", "64000", updated_ms=now_ms() - 50_000)
+    assert _ready(client)[0] == 200
+
+
+@pytest.mark.parametrize("has_successor", [True, False])
+def test_a_host_that_vanished_without_leave_is_missed(
+    client: Client, db: None, redis_state: Any, has_successor: bool
+) -> None:
+    redis_state.zadd(keys.hosts(), {"desk": now_ms() - 60_000})
+    if has_successor:
+        observed.register("desk2", "o")
+        observed.beat("desk2", {"owner": "o", "state": "ready", "region": "", "reason": "", "exchanges": {}})
+    assert _ready(client)[0] == (200 if has_successor else 503)
 
 
 def test_an_exchange_that_just_started_has_time(client: Client, db: None, redis_state: Any) -> None:
