@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from exchanges.lifecycle import State
 from exchanges.running import Plan, Streaming, Wiring
 from exchanges.snapshot import StreamSnapshot
 
@@ -13,7 +14,9 @@ STOP_S = 8.0
 
 
 class Engine:
-    """Starts at once. Raises what building the stream raises; `names` are native → canonical.
+    """Starts at once; belongs to one thread, but for `snapshot`. `names` are native → canonical.
+
+    Raises what building the stream raises.
 
     `first_tick_ms` is how long after its start market data came, None before.
     """
@@ -37,12 +40,15 @@ class Engine:
             for stream in self._streams():
                 stream.follow(list(names), names)
 
-    def snapshot(self) -> StreamSnapshot:
-        """What the stream does; puts the successor in place when that streams or took too long."""
+    def tend(self) -> None:
+        """Put the successor in place when it streams or took too long; may take some seconds."""
         if self._successor is not None:
-            is_ready = self._successor.snapshot().state == "streaming"
+            is_ready = self._successor.snapshot().state == State.STREAMING
             if is_ready or time.monotonic() > self._replace_by:
                 self._promote()
+
+    def snapshot(self) -> StreamSnapshot:
+        """What the stream does; any thread may ask."""
         seen = self._stream.snapshot()
         if self.first_tick_ms is None and seen.frames:
             self.first_tick_ms = max(0, (seen.last_frame_ns - self._started_ns) // 1_000_000)

@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from exchanges import control, lease, observed
@@ -34,7 +35,11 @@ _UNKNOWN_FOR_S = 30.0
 
 
 class Whereabouts:
-    """This host's location, looked up when first asked and again after a while."""
+    """This host's location, looked up when first asked and again after a while.
+
+    A place once known stays known when a later lookup fails: that says nothing of the place, and a
+    running stream must not end for it.
+    """
 
     def __init__(self, locate: Callable[[], Location]) -> None:
         self._locate = locate
@@ -46,13 +51,17 @@ class Whereabouts:
         """Where this host is; the lookup may take some seconds."""
         with self._lock:
             if self._found is None or time.monotonic() >= self._ask_again_at:
-                self._found = self._locate()
-                is_known = self._found.country is not None
+                found = self._locate()
+                is_known = found.country is not None
+                if is_known or self._found is None:
+                    self._found = found
                 self._ask_again_at = time.monotonic() + (_KNOWN_FOR_S if is_known else _UNKNOWN_FOR_S)
             return self._found
 
-    def __str__(self) -> str:
-        return str(self._found) if self._found else ""
+    @property
+    def known(self) -> Location | None:
+        """What has been found out so far, without asking anybody."""
+        return self._found
 
 
 class Host:
@@ -66,7 +75,7 @@ class Host:
         self._wiring, self._autostart, self._only = wiring, frozenset(autostart), frozenset(only)
         self._where = Whereabouts(wiring.locate)
         self.owner = lease.new_owner(name)
-        self.state = "init"
+        self.state = observed.INIT
         self._started_ms = time.time_ns() // 1_000_000
         self._stopping = threading.Event()
         self._due: dict[str, float] = {}
@@ -95,7 +104,7 @@ class Host:
             self._replan(self._wiring.plans())
             if not all(runner.pilot.plan.is_loopback for runner in self.runners.values()):
                 self._where()
-            self.state = "ready"
+            self.state = observed.READY
             self._beat()
         except StoreUnavailable as error:
             log_event(log, "host.waiting", logging.WARNING, error=error)
@@ -125,7 +134,7 @@ class Host:
         self._register()
 
     def _end(self) -> None:
-        self.state = "draining"
+        self.state = observed.DRAINING
         for runner in self.runners.values():
             runner.end()
         self._safely("beat", self._beat)
@@ -148,7 +157,7 @@ class Host:
         if self._is_due("replan", REPLAN_EVERY_S):
             self._safely("replan", lambda: self._replan(self._wiring.plans(), is_running=True))
             for slug in self.runners:
-                self._safely("settle", lambda slug=slug: control.settle_overdue(slug))
+                self._safely("settle", partial(control.settle_overdue, slug))
 
     def _replan(self, plans: Mapping[str, Plan], *, is_running: bool = False) -> None:
         """Hand each runner its row as it is now; a new row gets a runner."""
@@ -170,7 +179,7 @@ class Host:
             {
                 "owner": self.owner,
                 "state": self.state,
-                "region": str(self._where),
+                "region": str(self._where.known or ""),
                 "reason": f"runs {' '.join(busy)}" if busy else _WHY_IDLE,
                 "pid": os.getpid(),
                 "started_ms": self._started_ms,
@@ -179,9 +188,8 @@ class Host:
         )
 
     def _served(self, pilot: Pilot) -> dict[str, Any]:
-        may_run = pilot.plan.is_enabled and (
-            pilot.plan.is_loopback or (bool(str(self._where)) and isinstance(pilot.verdict(), Allowed))
-        )
+        place = self._where.known or Location(None, None, "not asked yet")
+        may_run = pilot.plan.is_enabled and isinstance(pilot.plan.verdict(lambda: place), Allowed)
         return {"state": str(pilot.state), "reason": reason(pilot), "may_run": may_run}
 
     def _is_due(self, what: str, every_s: float) -> bool:

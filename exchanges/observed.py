@@ -18,6 +18,7 @@ LIVE_WITHIN_MS = 10_000
 """A host whose last heartbeat is older is not live."""
 FRESH_WITHIN_MS = 5_000
 """A stream's state that is older may be overwritten by another host."""
+INIT, READY, DRAINING = "init", "ready", "draining"
 _FORGET_AFTER_MS = 86_400_000
 
 _REGISTER = """
@@ -116,15 +117,15 @@ def live_hosts() -> list[Host]:
 def choose_host(exchange: str) -> str:
     """Who should get a command for an exchange: its holder, else a live host that may run it, else a
     live one that serves it (and will say why it may not), else "" for whoever comes up first."""
-    live = [h for h in live_hosts() if exchange in h.exchanges]
+    live = [h for h in live_hosts() if exchange in h.exchanges and h.state != DRAINING]
     held = lease.holder(exchange)
     ranked = sorted(live, key=lambda h: (held is None or h.owner != held.owner, not h.may_run(exchange)))
     return ranked[0].name if ranked else ""
 
 
 def is_live(held: lease.Lease) -> bool:
-    """Does the process that holds a lease still give signs of life?"""
-    return any(h.owner == held.owner for h in live_hosts())
+    """Will the process that holds a lease keep it? One that drains or gives no sign of life will not."""
+    return any(h.owner == held.owner and h.state != DRAINING for h in live_hosts())
 
 
 @unavailable()

@@ -135,7 +135,7 @@ class Pilot:
             self.code = "held"
             self._enter(Event.HELD, "lease", str(error))
         else:
-            self.reason = f"waiting until the lease of the lost host {error.lease.host} ends"
+            self.reason = f"waiting for the lease of host {error.lease.host}, which is gone or going"
             self._retry_at = time.monotonic() + 1.0
 
     def _prepare(self) -> None:
@@ -169,6 +169,7 @@ class Pilot:
         self._enter(Event.CLOSED, "host", f"{why}; next try in {delay_s:.0f} s")
 
     def _observe(self, engine: Engine) -> None:
+        engine.tend()
         seen = engine.snapshot()
         if seen.state not in TABLE or seen.state == State.PAUSED:
             return  # "stopped", or a pause that just ended

@@ -56,8 +56,8 @@ class Runner:
                 # The top of a loop that must live: one exchange's trouble is not another's.
                 if not is_failing:
                     is_away = isinstance(error, StoreUnavailable)
-                    log_event(log, "exchange.step_failed", logging.ERROR, exchange=self.pilot.plan.slug, error=error)
-                    log.debug("exchange.step_failed", exc_info=not is_away)
+                    fields = {"exchange": self.pilot.plan.slug, "error": error}
+                    log.error("exchange.step_failed", exc_info=not is_away, extra={"fields": fields})
                 is_failing = True
                 self._ending.wait(1.0)
         try:

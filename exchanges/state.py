@@ -21,6 +21,7 @@ _UNREACHABLE = (
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
     exceptions.ClusterDownError,
+    exceptions.RedisClusterException,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,17 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 import redis
+
 from exchanges import control, geo, host, lease, observed, pilot
 from exchanges.control import Status, Verb
 from exchanges.geo import GeoRule, Location
-from exchanges.host import Host
+from exchanges.host import Host, Whereabouts
 from exchanges.observed import Change
 from exchanges.running import Plan, Wiring
+from exchanges.state import SOCKET_TIMEOUT_S
 from exchanges.venue import Endpoint, Limits
 from livermore.core import keys
 from livermore.core.errors import GeoBlocked, VenueUnavailable
+from tests.support.redis_server import RedisServer
 from tests.support.scripted_stream import ScriptedStream
 from tests.support.waiting import until
 
@@ -448,3 +451,50 @@ def test_commands_queue_while_a_host_begins_and_then_run_once_each(world: World)
     ready.set()
     assert control.await_result(sent[0], 15).status is Status.DONE
     assert len(world.streams) == 1
+
+
+def test_starts_fired_while_a_host_begins_run_exactly_once(world: World) -> None:
+    for number in range(6):
+        sent = threading.Event()
+        ids: list[str] = []
+
+        def fire(after_s: float = number * 0.02, to: list[str] = ids, done: threading.Event = sent) -> None:
+            time.sleep(after_s)
+            to.append(control.send("alpha", Verb.START, issued_by="test", wait_s=30))
+            done.set()
+
+        threading.Thread(target=fire).start()
+        running = world.launch(f"h{number}")
+        sent.wait(10)
+        assert control.await_result(ids[0], 15).status is Status.DONE
+        assert len(world.streams) == number + 1
+        world.end(running)
+
+
+def test_while_redis_is_away_the_stream_goes_on_and_is_reported_again_afterwards(
+    world: World, redis_server: RedisServer
+) -> None:
+    running = world.launch(autostart=["alpha"])
+    until(lambda: state() == "streaming")
+    held = lease.holder("alpha")
+    redis_server.process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(SOCKET_TIMEOUT_S + 1.0)
+    finally:
+        redis_server.process.send_signal(signal.SIGCONT)
+    resumed_ms = time.time_ns() // 1_000_000
+    until(lambda: int(observed.stream_state("alpha").get("updated_ms", 0)) > resumed_ms)
+    assert state() == "streaming"
+    assert world.streams[0].calls == ["start"]
+    assert lease.holder("alpha") == held
+    assert running.runners["alpha"].pilot.lease == held
+
+
+def test_a_place_once_known_stays_known_when_a_later_lookup_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_KNOWN_FOR_S", 0.0)
+    answers = iter([Location("DE", None, "trace"), Location(None, None, "no answer"), Location("FR", None, "trace")])
+    where = Whereabouts(lambda: next(answers))
+    assert [str(where()), str(where())] == ["DE", "DE"]
+    monkeypatch.setattr(host, "_UNKNOWN_FOR_S", 0.0)
+    where._ask_again_at = 0.0
+    assert str(where()) == "FR"
