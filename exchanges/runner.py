@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 from exchanges import lease, observed
-from exchanges.control import Command, Inbox, Status, Verb
+from exchanges.command import Command, Status, Verb
 from exchanges.geo import Blocked
+from exchanges.inbox import Inbox
 from exchanges.lifecycle import HOLDS_LEASE, IS_LIVE, TABLE, Event, State
 from exchanges.pilot import Pilot
 from livermore.core.errors import StoreUnavailable

@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from exchanges import control
-from exchanges.control import Inbox, Status, Verb
+from exchanges.control import Status, Verb
+from exchanges.inbox import Inbox
 from livermore.core import keys
 from livermore.core.errors import InvalidInput
 
