@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 
 from candles.models import Signal
 from exchanges.state import state_redis
@@ -18,7 +19,10 @@ NEWEST_ENTRIES = 200
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One signal as a person reads it. Bps are text with at most one decimal; None where not said."""
+    """One signal as a person reads it. Bps are text with at most one decimal; None where not said.
+
+    Once closed, `remaining` is the peak that was left, and `best` how far the local price then went.
+    """
 
     event_id: str
     kind: str
@@ -36,6 +40,8 @@ class Row:
     follower_move: str | None
     remaining: str | None
     net_entry: str | None
+    best: str | None
+    home_url: str
     order: float
 
     @property
@@ -56,6 +62,14 @@ def events(limit: int, base: str = "") -> list[dict[str, Any]]:
     return sorted(merged.values(), key=opened_ms, reverse=True)[:limit]
 
 
+def one(event_id: UUID) -> dict[str, Any] | None:
+    """The newest event of a signal, None when it is neither stored nor among the newest."""
+    stored = Signal.objects.filter(pk=event_id).first()
+    if stored is not None:
+        return _complete(stored.event, stored)
+    return next((e for e in events(NEWEST_ENTRIES) if e["event_id"] == str(event_id)), None)
+
+
 def rows(limit: int, base: str = "") -> list[Row]:
     """The board: open signals by what is left for a local buyer, then closed ones, newest first."""
     return sorted((row_of(e) for e in events(limit, base)), key=lambda r: (not r.is_open, -r.order))
@@ -66,7 +80,8 @@ def row_of(event: Mapping[str, Any]) -> Row:
     metrics, costs = event.get("metrics", {}), event.get("costs", {})
     is_open = event.get("phase") != "closed"
     began_ms = opened_ms(event)
-    net_entry = _bps(costs.get("net_entry_bps"), signed=True)
+    left = metrics.get("remaining_bps", metrics.get("gap_bps_normalised"))
+    home_url = str((event.get("links") or {}).get("home") or "")
     return Row(
         event_id=str(event.get("event_id", "")),
         kind=str(event.get("kind", "")),
@@ -82,8 +97,10 @@ def row_of(event: Mapping[str, Any]) -> Row:
         duration_ms=event.get("duration_ms"),
         leader_move=_bps(metrics.get("move_leader_bps"), signed=True),
         follower_move=_bps(metrics.get("move_follower_bps"), signed=True),
-        remaining=_bps(metrics.get("remaining_bps", metrics.get("gap_bps_normalised"))),
-        net_entry=net_entry,
+        remaining=_bps(left if is_open else event.get("peak_remaining_bps")),
+        net_entry=_bps(costs.get("net_entry_bps"), signed=True) if is_open else None,
+        best=None if is_open else _bps(event.get("mfe_bps"), signed=True),
+        home_url=home_url if home_url.startswith("https://") else "",
         order=float(costs.get("net_entry_bps") or 0) if is_open else float(began_ms),
     )
 
@@ -102,7 +119,7 @@ def _complete(event: dict[str, Any], stored: Signal) -> dict[str, Any]:
 def opened_ms(event: Mapping[str, Any]) -> int:
     """When the signal began, by the exchange's clock; 0 when it does not say."""
     leader = event.get("leader") or {}
-    return int(event.get("opened_ms") or leader.get("ts_exchange") or leader.get("ts_recv") or 0)
+    return int(event.get("opened_ms") or event.get("onset_ms") or leader.get("ts_exchange") or 0)
 
 
 def _bps(text: object, *, signed: bool = False) -> str | None:

@@ -25,6 +25,7 @@ def no_such_resource(request: HttpRequest) -> JsonResponse:
 urlpatterns = [
     path("", views.overview, name="overview"),
     path("signals/", views.signals, name="signals"),
+    path("signals/<uuid:event_id>/", views.signal, name="signal"),
     path("symbols/<str:base>/", views.symbol, name="symbol"),
     path("exchanges/<slug:slug>/", views.exchange, name="exchange"),
     path("parts/<slug:name>/", views.part, name="part"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import redis
 from django.conf import settings
@@ -38,6 +39,18 @@ def signals(request: HttpRequest) -> HttpResponse:
     """The newest signals, of all bases or one."""
     base = request.GET.get("base", "").strip().upper()
     return render(request, "web/signals.html", _board(TABLE_LENGTH, base) | {"base": base})
+
+
+@require_safe
+@login_required
+def signal(request: HttpRequest, event_id: UUID) -> HttpResponse:
+    """Everything a signal knows of itself."""
+    event = board.one(event_id)
+    if event is None:
+        raise Http404("there is no such signal")
+    parts = {name: value for name, value in event.items() if isinstance(value, dict)}
+    facts = {name: value for name, value in event.items() if not isinstance(value, dict | list)}
+    return render(request, "web/signal.html", {"board": [board.row_of(event)], "parts": {"event": facts, **parts}})
 
 
 @require_safe

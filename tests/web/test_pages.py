@@ -86,6 +86,35 @@ def test_a_signal_that_closed_is_one_row_with_its_outcome(browser: Client, redis
     assert "↩ reversed" in page
 
 
+def test_a_closed_signal_tells_its_peak_and_what_came_of_it(browser: Client) -> None:
+    closed = market_data.signal(
+        1, phase="closed", outcome="converged", peak_remaining_bps="51.98", mfe_bps="33.31", onset_ms=1_770_000_000_000
+    )
+    market_data.publish_signal(closed)
+    page = browser.get("/signals/").content.decode()
+    assert "52.0 <" in page
+    assert "+33.3 <" in page
+    assert 'data-at="1770000000000"' in page
+    assert "+27.4" not in page
+
+
+def test_the_local_exchange_is_one_link_away_but_never_a_script(browser: Client) -> None:
+    market_data.publish_signal(market_data.signal(1, links={"home": "https://www.kucoin.com/trade/BTC-USDT"}))
+    market_data.publish_signal(market_data.signal(2, links={"home": "javascript:alert(1)"}))
+    page = browser.get("/signals/").content.decode()
+    assert 'href="https://www.kucoin.com/trade/BTC-USDT"' in page
+    assert "javascript:" not in page
+
+
+def test_a_signal_explains_itself_on_its_own_page(browser: Client) -> None:
+    event = market_data.signal(1)
+    market_data.publish_signal(event)
+    page = browser.get(f"/signals/{event['event_id']}/").content.decode()
+    assert "net_round_bps" in page
+    assert "16.92" in page
+    assert browser.get("/signals/00000000-0000-0000-0000-00000000ffff/").status_code == 404
+
+
 def test_text_of_a_signal_cannot_become_markup(browser: Client, redis_state: Any) -> None:
     market_data.publish_signal(market_data.signal(1, base="<script>alert(1)</script>"))
     assert "<script>alert" not in browser.get("/").content.decode()
