@@ -13,6 +13,7 @@ LARGEST_BYTES = 50_000_000
 _SHOWN_PER_READ = 3
 _REPEAT_AFTER_S = 60.0
 _STAMP = re.compile(r"^\S+Z ")
+_PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 _WORTH_SHOWING = re.compile(r"\b(ERROR|CRITICAL)\b|^\w[\w.]*(Error|Exception): ")
 
 
@@ -26,15 +27,17 @@ class ErrorTail:
         self._shown: dict[str, float] = {}
 
     def new_errors(self) -> Iterator[str]:
-        """`<log>: <line>` for the first errors of each log since the last call; the same one once a minute."""
+        """`<log>: <line>` for the first errors of each log since the last call; alike ones once a minute."""
         now = self._clock()
         self._shown = {line: at for line, at in self._shown.items() if now - at < _REPEAT_AFTER_S}
         for log in sorted(self._folder.glob("*.log")):
-            wording = (_STAMP.sub("", line) for line in self._added(log) if _WORTH_SHOWING.search(line))
-            fresh = [line for line in dict.fromkeys(wording) if (f"{log.stem}: {line}") not in self._shown]
-            for line in fresh[:_SHOWN_PER_READ]:
-                self._shown[f"{log.stem}: {line}"] = now
-                yield f"{log.stem}: {line[:300]}"
+            shown = 0
+            for line in (_STAMP.sub("", line) for line in self._added(log) if _WORTH_SHOWING.search(line)):
+                alike = f"{log.stem}: {_PARTICULARS.sub('#', line)}"
+                if alike not in self._shown and shown < _SHOWN_PER_READ:
+                    shown += 1
+                    self._shown[alike] = now
+                    yield f"{log.stem}: {line[:300]}"
 
     def _added(self, log: Path) -> list[str]:
         with suppress(OSError), log.open("rb") as file:

@@ -175,9 +175,9 @@ def test_errors_of_a_log_are_shown_once_a_minute(tmp_path: Path) -> None:
     now = [0.0]
     tail = ErrorTail(tmp_path, clock=lambda: now[0])
     log = tmp_path / "web.log"
-    line = "2026-01-01T00:00:0{}.000Z ERROR candle.failed symbol=X\n"
+    line = "2026-01-01T00:00:0{0}.000Z ERROR candle.failed took_ms={0}\n"
     log.write_text("2026-01-01T00:00:00.000Z INFO fine\n" + line.format(1) + line.format(2))
-    assert list(tail.new_errors()) == ["web: ERROR candle.failed symbol=X"]
+    assert list(tail.new_errors()) == ["web: ERROR candle.failed took_ms=1"]
 
     with log.open("a") as file:
         file.write(line.format(3))
@@ -186,7 +186,7 @@ def test_errors_of_a_log_are_shown_once_a_minute(tmp_path: Path) -> None:
     now[0] = 61.0
     with log.open("a") as file:
         file.write(line.format(4) + "half a line of ERROR")
-    assert list(tail.new_errors()) == ["web: ERROR candle.failed symbol=X"]
+    assert list(tail.new_errors()) == ["web: ERROR candle.failed took_ms=4"]
 
 
 def test_an_overgrown_log_is_moved_aside_while_its_writer_goes_on(tmp_path: Path) -> None:
