@@ -115,7 +115,7 @@ def is_equal(running: Stack, names: dict[tuple[str, str], str], place: tuple[str
     if not kline.volume:
         return candle["synthetic"] and Decimal(candle["volume"]) == 0
     names_equal = ("open", "high", "low", "close", "volume", "trades", "taker_buy_volume")
-    if any(Decimal(str(candle[name])) != getattr(kline, name) for name in names_equal):
+    if any(candle[name] is None or Decimal(str(candle[name])) != getattr(kline, name) for name in names_equal):
         return False
     # The simulated engines cut the quote amount of every execution, as Binance does; an aggregate tells only
     # the sum of several.
@@ -192,8 +192,7 @@ def test_exchanges_stop_and_the_host_ends_in_good_order(live):
     host = running._processes["host"]
     host.terminate()
     assert host.wait(timeout=15) == 0
-    waste = {slug: running.state.hgetall(keys.rejected(slug)) for slug in VENUES}
-    assert waste == dict.fromkeys(VENUES, {})
+    assert not any(running.state.exists(keys.rejected(slug)) for slug in VENUES)
 
 
 @pytest.mark.parametrize(
