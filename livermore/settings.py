@@ -46,7 +46,7 @@ env = environ.Env(
 environ.Env.read_env(BASE_DIR / ".env") if (BASE_DIR / ".env").exists() else None
 
 IS_PRODUCTION = env("LIVERMORE_ENV") == "production"
-VAR_DIR = Path(env("LIVERMORE_VAR"))
+VAR_DIR = Path(env("LIVERMORE_VAR") or BASE_DIR / "var")
 
 
 def _required(name: str, value: Any) -> Any:
