@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+import zstandard
+
 from candles import slab
 from candles.slab import Slab
 from exchanges.state import state_redis, unavailable
@@ -94,12 +97,25 @@ def store(exchange: str, field: str, slabs: Mapping[tuple[str, int], Slab], now_
 
 
 @unavailable()
-def slabs(exchange: str, buckets: Sequence[Bucket]) -> list[dict[str, Slab]]:
-    """The slabs of each bucket, by field."""
+def slabs(exchange: str, buckets: Sequence[Bucket]) -> list[dict[str, Slab | None]]:
+    """The slabs of each bucket, by field; None for one that cannot be read."""
     pipe = state_redis().pipeline(transaction=False)
     for bucket in buckets:
         pipe.hgetall(keys.trades(exchange, bucket.symbol, bucket.open_ms))
-    return [{field.decode(): slab.decode(stored) for field, stored in found.items()} for found in pipe.execute()]
+    return [{field.decode(): _read(stored) for field, stored in found.items()} for found in pipe.execute()]
+
+
+def _read(stored: bytes) -> Slab | None:
+    try:
+        return slab.decode(stored)
+    except (msgspec.DecodeError, zstandard.ZstdError):
+        return None
+
+
+@unavailable()
+def count_rejected(exchange: str, why: str, count: int) -> None:
+    """Count what was set aside after it had been stored."""
+    state_redis().hincrby(keys.rejected(exchange), why, count)
 
 
 @unavailable()

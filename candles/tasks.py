@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -17,9 +18,20 @@ from candles.services import history, indicators, ingest, repair, signals
 from exchanges import registry, wire
 from livermore.celery import app
 from livermore.core.candle import Candle
-from livermore.core.errors import FrameRejected, StoreUnavailable, Transient
+from livermore.core.errors import (
+    FrameRejected,
+    InvalidInput,
+    LivermoreError,
+    ProtocolError,
+    Refused,
+    StoreUnavailable,
+    Transient,
+)
 from livermore.core.frame import FrameBatch
 from livermore.core.gap import Cause, Gap
+from livermore.logs import event
+
+log = logging.getLogger(__name__)
 
 RETRIES: dict[str, Any] = {
     "autoretry_for": (Transient,),
@@ -28,6 +40,8 @@ RETRIES: dict[str, Any] = {
     "retry_jitter": True,
     "max_retries": 5,
 }
+FINAL = (Refused, ProtocolError, InvalidInput)
+"""A venue's answers that asking again does not change."""
 CLOSE_AT_ONCE = 100
 SYNC_AGAIN_S = 600
 
@@ -51,7 +65,10 @@ def publish_batch(batch: FrameBatch) -> None:
 
 def report_gap(gap: Gap) -> None:
     """Have a gap written down and repaired."""
-    note_gap.delay(gap.exchange, gap.from_ns, gap.to_ns, str(gap.cause), list(gap.symbols), gap.connection)
+    note_gap.apply_async(
+        (gap.exchange, gap.from_ns, gap.to_ns, str(gap.cause), list(gap.symbols), gap.connection),
+        argsrepr=f"{gap.exchange} {gap.cause} {gap.connection} · {len(gap.symbols)} symbols",
+    )
 
 
 def stream_started(exchange: str, names: Iterable[str]) -> None:
@@ -84,7 +101,10 @@ def sweep() -> None:
         now_ms = _now_ms()
         closing.mark_silent(exchange, now_ms)
         while due := ledger.claim(exchange, now_ms, CLOSE_AT_ONCE):
-            close.delay(exchange, [bucket.member for bucket in due], ledger.lease(now_ms))
+            close.apply_async(
+                (exchange, [bucket.member for bucket in due], ledger.lease(now_ms)),
+                argsrepr=f"{exchange} · {len(due)} buckets",
+            )
 
 
 @app.task(name="candles.close")
@@ -93,7 +113,7 @@ def close(exchange: str, members: list[str], lease_ms: int) -> None:
     buckets = [Bucket.of(member) for member in members]
     result = closing.close(exchange, buckets)
     if result.candles:
-        compute_indicators.delay([_series(candle) for candle in result.candles])
+        _enqueue_indicators(exchange, [_series(candle) for candle in result.candles])
     for wanted in repair.note_holes(exchange, result.holes):
         _enqueue_repair(wanted)
     ledger.settle(exchange, buckets, lease_ms)
@@ -108,17 +128,27 @@ def note_gap(exchange: str, from_ns: int, to_ns: int, cause: str, symbols: list[
 
 
 @app.task(name="candles.repair", **RETRIES)
-def repair_gap(exchange: str, symbol: str, from_ms: int, to_ms: int, ready_ms: int) -> None:
-    """Fetch trades again and store them beside the streamed ones."""
-    repair.repair(repair.Repair(exchange, symbol, from_ms, to_ms, ready_ms))
+def repair_gap(exchange: str, symbol: str, from_ms: int, to_ms: int, ready_ms: int, done_ms: int = 0) -> None:
+    """Fetch a page of trades again and store them beside the streamed ones; the rest is another task."""
+    try:
+        left = repair.repair(repair.Repair(exchange, symbol, from_ms, to_ms, ready_ms, done_ms))
+    except FINAL as error:
+        _log_refused("repair.refused", exchange, symbol, error)
+        return
+    if left:
+        _enqueue_repair(left)
 
 
 @app.task(name="candles.load_history", **RETRIES)
 def load_history(exchange: str, symbol: str) -> None:
     """Fetch the closed candles that charts and indicators of one symbol lack."""
-    changed = history.load(exchange, symbol)
+    try:
+        changed = history.load(exchange, symbol)
+    except FINAL as error:
+        _log_refused("history.refused", exchange, symbol, error)
+        return
     if changed:
-        compute_indicators.delay(changed)
+        _enqueue_indicators(exchange, changed)
 
 
 @app.task(name="candles.indicators", **RETRIES)
@@ -136,16 +166,24 @@ def evaluate_signals() -> None:
 @app.task(name="signals.sweep", expires=2)
 def sweep_signals() -> None:
     """Let time pass for open signals even when no trade comes."""
-    signals.evaluate(_now_ms())
+    signals.evaluate(_now_ms(), has_open=True)
+
+
+def _enqueue_indicators(exchange: str, series: list[indicators.Series]) -> None:
+    compute_indicators.apply_async((series,), argsrepr=f"{exchange} · {len(series)} series")
 
 
 def _enqueue_repair(wanted: repair.Repair) -> None:
     wait_s = max(0.0, (wanted.ready_ms - _now_ms()) / 1000)
     repair_gap.apply_async(
-        (wanted.exchange, wanted.symbol, wanted.from_ms, wanted.to_ms, wanted.ready_ms),
+        (wanted.exchange, wanted.symbol, wanted.from_ms, wanted.to_ms, wanted.ready_ms, wanted.done_ms),
         queue=f"backfill.{wanted.exchange}",
         countdown=wait_s or None,
     )
+
+
+def _log_refused(name: str, exchange: str, symbol: str, error: LivermoreError) -> None:
+    event(log, name, logging.WARNING, exchange=exchange, symbol=symbol, why=error)
 
 
 def _series(candle: Candle) -> tuple[str, str, str]:

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from candles import ledger, window
-from candles.audit import Verdict, Witnesses, judge
+from candles.audit import Verdict, judge
 from candles.fold import Folded, fold, widen
 from candles.ledger import Bucket, Edge
-from candles.models import Gap
-from candles.services.coverage import Coverage, coverage
+from candles.services.coverage import coverage
+from candles.services.evidence import Evidence
 from candles.services.record import Closed, record
 from candles.slab import Slab
-from exchanges import registry
-from exchanges.venue import TradeIds
-from livermore.core.candle import (
-    BASE_TIMEFRAME,
-    BUCKET_MS,
-    LARGER_TIMEFRAMES,
-    Candle,
-    Quality,
-    Timeframe,
-)
+from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, LARGER_TIMEFRAMES, Candle, Quality, Timeframe
+from livermore.core.errors import FrameRejected
 from livermore.logs import event
 from symbols import services as symbols
-from symbols.models import ExchangeSymbol
 
 log = logging.getLogger(__name__)
+
+ASK_AGAIN_MS = 5_000
+UNHEARD_MS = 45_000
+"""A stream host that has been silent for so long is gone: its state expires after 30 s."""
+_NONSENSE = (FrameRejected, ArithmeticError, TypeError, ValueError)
 
 
 @dataclass(slots=True)
@@ -42,126 +38,93 @@ class Closing:
 
 
 def mark_silent(exchange: str, now_ms: int) -> None:
-    """Make the bucket that has just ended due for every streamed symbol, so that silent ones close too."""
+    """Make the buckets that ended since the last call due for every streamed symbol: silent ones close too."""
     state = coverage(exchange)
     if not state.is_started:
         return
-    open_ms = now_ms - now_ms % BUCKET_MS - BUCKET_MS
-    if not state.claim_marking(open_ms):
-        return
-    names = symbols.streamed_names(exchange).values()
-    ledger.mark(exchange, [Bucket(name, open_ms) for name in names], now_ms=now_ms)
+    opens = state.claim_marking(now_ms - now_ms % BUCKET_MS - BUCKET_MS)
+    names = symbols.streamed_names(exchange).values() if opens else ()
+    ledger.mark(exchange, [Bucket(name, open_ms) for open_ms in opens for name in names], now_ms=now_ms)
 
 
 def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
     """Fold and record these buckets; the caller settles them afterwards. Repeating is harmless."""
-    started = time.perf_counter()
-    buckets = sorted(buckets)
     result = Closing()
+    buckets = sorted(set(buckets))
+    if not buckets:
+        return result
+    started = time.perf_counter()
     found = ledger.slabs(exchange, buckets)
     following = ledger.slabs(exchange, [Bucket(b.symbol, b.end_ms) for b in buckets])
     borders = ledger.edges(exchange, buckets)
-    context = _Context(exchange, buckets)
+    evidence = Evidence(exchange, buckets)
     closed: list[Closed] = []
     edges: dict[Bucket, Edge] = {}
     again: list[Bucket] = []
     for bucket, slabs, later, (before, after) in zip(buckets, found, following, borders, strict=True):
-        before = edges.get(Bucket(bucket.symbol, bucket.open_ms - BUCKET_MS), before)
-        folded = fold(slabs, turnover_step=context.turnover_step(bucket.symbol))
-        witnesses = context.witnesses(bucket, folded, before, after, later)
-        verdict = judge(folded, witnesses)
-        candle = context.candle(bucket, folded, verdict)
+        earlier = Bucket(bucket.symbol, bucket.open_ms - BUCKET_MS)
+        before = edges.get(earlier, before)
+        folded, good = _folded(exchange, bucket, slabs, evidence.turnover_step(bucket.symbol))
+        witnesses = evidence.witnesses(bucket, folded, (before, after), good, _readable(later))
+        verdict = judge(folded, replace(witnesses, is_covered=witnesses.is_covered and len(good) == len(slabs)))
+        candle = evidence.candle(bucket, folded, verdict)
         if verdict.has_hole:
             result.holes.append(bucket)
         edge = _edge(folded, verdict, before)
         if edge is not None:
             edges[bucket] = edge
             if before is not None and not before.is_proven and before.last + 1 == edge.first:
-                again.append(Bucket(bucket.symbol, bucket.open_ms - BUCKET_MS))
+                again.append(earlier)
         if candle is not None:
             closed.append(Closed(candle, folded.trades if folded else 0, folded.confirmed if folded else 0))
-            context.remember(candle)
+            evidence.remember(candle)
             _log(candle, slabs, folded)
     result.candles = record(closed)
-    ledger.keep_edges(exchange, edges)
-    # Its right border is known only now: judge it once more.
-    ledger.mark(exchange, again, now_ms=_now_ms(), again=True)
     result.candles += record(_larger(result.candles))
-    if closed:
-        spent_ms = round((time.perf_counter() - started) * 1000)
-        event(log, "buckets.closed", exchange=exchange, candles=len(closed), holes=len(result.holes), ms=spent_ms)
+    ledger.keep_edges(exchange, edges)
+    _ask_again(exchange, again, [b for b in buckets if evidence.coverage.is_unheard(b.end_ms)])
+    _summarise(exchange, result, started)
     return result
 
 
-class _Context:
-    """What closing needs to know beside the slabs, read once for all buckets of a call."""
+def _ask_again(exchange: str, joined: Sequence[Bucket], unheard: Sequence[Bucket]) -> None:
+    """Buckets to judge once more: at once where the right border became known only now, later where the
+    stream host has not said anything since their end."""
+    now_ms = _now_ms()
+    ledger.mark(exchange, joined, now_ms=now_ms, again=True)
+    waiting = [bucket for bucket in unheard if now_ms < bucket.end_ms + UNHEARD_MS]
+    ledger.mark(exchange, waiting, now_ms=now_ms + ASK_AGAIN_MS, again=True)
 
-    def __init__(self, exchange: str, buckets: Sequence[Bucket]) -> None:
-        self.exchange = exchange
-        self.venue = registry.venue(exchange)
-        self.coverage: Coverage = coverage(exchange)
-        self._gaps = list(Gap.objects.filter(exchange_id=exchange, closed_at=None))
-        self._steps: dict[str, Decimal] = {}
-        if self.venue.turnover_cut:
-            rows = ExchangeSymbol.objects.filter(exchange_id=exchange, name__in={b.symbol for b in buckets})
-            self._steps = {
-                name: Decimal(1).scaleb(-precision)
-                for name, precision in rows.values_list("name", "quote_precision")
-                if precision is not None
-            }
-        wanted = [(b.symbol, b.open_ms) for b in buckets]
-        previous = window.before(exchange, wanted, BASE_TIMEFRAME)
-        self._previous = dict(zip(buckets, previous, strict=True))
 
-    def turnover_step(self, symbol: str) -> Decimal | None:
-        return self._steps.get(symbol)
+def _readable(slabs: Mapping[str, Slab | None]) -> dict[str, Slab]:
+    return {name: slab for name, slab in slabs.items() if slab is not None}
 
-    def witnesses(
-        self, bucket: Bucket, folded: Folded | None, before: Edge | None, after: Edge | None, later: Mapping[str, Slab]
-    ) -> Witnesses:
-        is_consecutive = self.venue.trade_ids is TradeIds.CONSECUTIVE
-        last = folded.last_id if folded else before.last if before else None
-        first_after = after.first if after else None
-        if first_after is None and is_consecutive and last is not None:
-            # The next bucket is still filling: its least id so far proves the border only if it fits.
-            ids = [i for columns in later.values() for i in columns.ids if isinstance(i, int)]
-            if ids and min(ids) == last + 1:
-                first_after = last + 1
-        return Witnesses(
-            is_consecutive=is_consecutive,
-            last_before=before.last if before else None,
-            first_after=first_after,
-            is_covered=self.coverage.covers(bucket.end_ms),
-            has_open_gap=any(
-                (not gap.symbol or gap.symbol == bucket.symbol)
-                and gap.from_ns < bucket.end_ms * 1_000_000
-                and gap.to_ns > bucket.open_ms * 1_000_000
-                for gap in self._gaps
-            ),
+
+def _folded(
+    exchange: str, bucket: Bucket, slabs: Mapping[str, Slab | None], step: Decimal | None
+) -> tuple[Folded | None, dict[str, Slab]]:
+    """The fold, and the slabs it was made of: one that is nonsense is counted and left out."""
+    good = _readable(slabs)
+    try:
+        folded = fold(good, turnover_step=step)
+    except _NONSENSE:
+        good = {name: slab for name, slab in good.items() if _is_foldable(name, slab)}
+        folded = fold(good, turnover_step=step)
+    if len(good) < len(slabs):
+        bad = sorted(set(slabs) - set(good))
+        ledger.count_rejected(exchange, "slab cannot be folded", len(bad))
+        event(
+            log, "slab.rejected", logging.ERROR, exchange=exchange, symbol=bucket.symbol, open=bucket.open_ms, slabs=bad
         )
+    return folded, good
 
-    def candle(self, bucket: Bucket, folded: Folded | None, verdict: Verdict) -> Candle | None:
-        """The candle; None where nothing was traded and no earlier price is known."""
-        if folded is not None:
-            return Candle(
-                self.exchange, bucket.symbol, BASE_TIMEFRAME, bucket.open_ms,
-                folded.open, folded.high, folded.low, folded.close, folded.volume, folded.turnover,
-                folded.taker_buy_volume, folded.trades, quality=verdict.quality,
-            )  # fmt: skip
-        previous = self._previous.get(bucket)
-        if previous is None:
-            return None
-        flat, none = previous.close, Decimal(0)
-        return Candle(
-            self.exchange, bucket.symbol, BASE_TIMEFRAME, bucket.open_ms, flat, flat, flat, flat, none, none, none, 0,
-            quality=verdict.quality, reason=verdict.reason,
-        )  # fmt: skip
 
-    def remember(self, candle: Candle) -> None:
-        """A flat successor in the same call continues at this close."""
-        successor = Bucket(candle.symbol, candle.open_ms + BUCKET_MS)
-        if successor in self._previous:
-            self._previous[successor] = candle
+def _is_foldable(name: str, slab: Slab) -> bool:
+    try:
+        fold({name: slab})
+    except _NONSENSE:
+        return False
+    return True
 
 
 def _edge(folded: Folded | None, verdict: Verdict, before: Edge | None) -> Edge | None:
@@ -195,11 +158,19 @@ def _larger(changed: Iterable[Candle]) -> list[Closed]:
     return found
 
 
-def _log(candle: Candle, slabs: Mapping[str, Slab], folded: Folded | None) -> None:
+def _log(candle: Candle, slabs: Sized, folded: Folded | None) -> None:
     event(
         log, "candle.closed", logging.DEBUG, exchange=candle.exchange, symbol=candle.symbol, open=candle.open_ms,
         trades=candle.trades, slabs=len(slabs), quality=candle.quality, conflicts=folded.conflicts if folded else 0,
     )  # fmt: skip
+
+
+def _summarise(exchange: str, done: Closing, started: float) -> None:
+    if done.candles:
+        spent_ms = round((time.perf_counter() - started) * 1000)
+        event(
+            log, "buckets.closed", exchange=exchange, candles=len(done.candles), holes=len(done.holes), ms=spent_ms
+        )
 
 
 def _now_ms() -> int:

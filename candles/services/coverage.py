@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
+from livermore.core.candle import BUCKET_MS
 
 MARKED_LIFE_S = 3600
 _NOT_STARTED = {"", "idle", "checking_geo", "refused", "draining"}
@@ -28,16 +29,21 @@ class Coverage:
 
         What happened before `since_ms` is told by the gap ledger: every reconnect writes its gap.
         """
-        return self.since_ms > 0 and self.updated_ms >= end_ms
+        return self.since_ms > 0 and not self.is_unheard(end_ms)
+
+    def is_unheard(self, end_ms: int) -> bool:
+        """The stream was alive, but has not been heard of since `end_ms`: whether it was is known later."""
+        return self.since_ms > 0 and self.updated_ms < end_ms
 
     @unavailable()
-    def claim_marking(self, open_ms: int) -> bool:
-        """True for the first caller that wants to mark this bucket's silent symbols.
+    def claim_marking(self, open_ms: int) -> range:
+        """The buckets up to `open_ms` whose silent symbols the first caller must mark; empty for all others.
 
-        Never for the first bucket after a pause of an hour: nobody listened while it lasted.
+        Nothing for the first bucket after a pause of an hour: nobody listened while it lasted.
         """
         previous = state_redis().set(keys.marked(self.exchange), open_ms, get=True, ex=MARKED_LIFE_S)
-        return previous is not None and int(previous) < open_ms
+        done_ms = open_ms if previous is None else int(previous)
+        return range(done_ms + BUCKET_MS, open_ms + BUCKET_MS, BUCKET_MS)
 
 
 @unavailable()

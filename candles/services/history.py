@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from candles import window
+from candles.models import Candle as CandleRow
 from candles.services.record import Closed, record
+from exchanges import registry
 from exchanges.services import rest
+from exchanges.venue import Rest
 from livermore.core.candle import Candle, Kline, Quality, Reason, Source, Timeframe
 from livermore.logs import event
 from symbols.models import ExchangeSymbol
@@ -23,35 +26,49 @@ SETTLED_MS = 10_000
 
 
 def load(exchange: str, symbol: str) -> list[tuple[str, str, str]]:
-    """Fetch what the hot window lacks; returns the (exchange, symbol, timeframe) that changed.
+    """Fetch what the hot window lacks, from the table or else from the venue.
 
-    Raises what the venue's REST raises (`Transient`: try again).
+    Returns the (exchange, symbol, timeframe) that changed. Raises what the venue's REST raises
+    (`Transient`: try again).
     """
-    row = ExchangeSymbol.objects.select_related("exchange").filter(exchange_id=exchange, name=symbol).first()
+    named = ExchangeSymbol.objects.select_related("exchange").filter(exchange_id=exchange, name=symbol)
+    row = named.order_by("-is_trading").first()
     if row is None:
         return []
-    source = rest(exchange)
+    source: Rest | None = None
     changed = []
     for timeframe in (Timeframe(t) for t in row.exchange.timeframes):
         end_ms = _settled_end(timeframe)
         start_ms = end_ms - BARS * timeframe.ms
         if window.count(exchange, symbol, timeframe, start_ms, end_ms) >= BARS:
             continue
-        klines = source.klines(row.native, timeframe, start_ms, end_ms)
-        candles = fill(exchange, symbol, timeframe, klines, end_ms)
-        record([Closed(c, 0) for c in candles], tell=False)
+        if _recall(row, timeframe, start_ms, end_ms) < BARS:
+            source = source or rest(exchange)
+            klines = source.klines(row.native, timeframe, start_ms, end_ms)
+            omits = not registry.venue(exchange).flat_when_idle
+            candles = fill(exchange, symbol, timeframe, klines, end_ms, omits=omits)
+            record([Closed(c, 0) for c in candles], tell=False)
         changed.append((exchange, symbol, str(timeframe)))
     if changed:
         event(log, "history.loaded", exchange=exchange, symbol=symbol, timeframes=len(changed))
     return changed
 
 
+def _recall(symbol: ExchangeSymbol, timeframe: Timeframe, start_ms: int, end_ms: int) -> int:
+    """Put what the table holds into the hot window, which may have been lost; how many candles that were."""
+    stored = CandleRow.objects.filter(symbol=symbol, timeframe=str(timeframe), open_ms__range=(start_ms, end_ms - 1))
+    candles = [row.value(symbol.exchange_id, symbol.name) for row in stored]
+    window.put(candles)
+    return len(candles)
+
+
 def fill(
-    exchange: str, symbol: str, timeframe: Timeframe, klines: Sequence[Kline], end_ms: int
+    exchange: str, symbol: str, timeframe: Timeframe, klines: Sequence[Kline], end_ms: int, *, omits: bool
 ) -> list[Candle]:
     """Klines as candles, oldest first; intervals that the venue left out are flat at the previous close.
 
-    `end_ms` bounds the series: a kline that opens there or later is still forming and is left out.
+    `end_ms` bounds the series: a kline that opens there or later is still forming and is left out. After
+    the last kline only a venue that `omits` silent intervals says anything by saying nothing.
     """
     candles: list[Candle] = []
     for kline in sorted(klines, key=lambda k: k.open_ms):
@@ -60,7 +77,7 @@ def fill(
         while candles and candles[-1].open_ms + timeframe.ms < kline.open_ms:
             candles.append(_flat(candles[-1]))
         candles.append(_candle(exchange, symbol, timeframe, kline))
-    while candles and candles[-1].open_ms + timeframe.ms < end_ms:
+    while omits and candles and candles[-1].open_ms + timeframe.ms < end_ms:
         candles.append(_flat(candles[-1]))
     return candles
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from candles import publish, window
 from candles.models import Candle as CandleRow
@@ -50,10 +50,15 @@ def record(closed: Sequence[Closed], *, tell: bool = True) -> list[Candle]:
         return []
     ids = _symbol_ids({(c.candle.exchange, c.candle.symbol) for c in closed})
     rows = [_row(c, ids[name]) for c in closed if (name := (c.candle.exchange, c.candle.symbol)) in ids]
-    for at in range(0, len(rows), _CHUNK):
-        _upsert(rows[at : at + _CHUNK])
-    standing = _standing(closed, ids)
-    window.put(standing)
+    standing: list[Candle] = []
+    # One transaction until the window is written: a second writer of the same candle waits, so that the
+    # window cannot end with an older version than the table.
+    with transaction.atomic():
+        for at in range(0, len(rows), _CHUNK):
+            chunk = rows[at : at + _CHUNK]
+            _upsert(chunk)
+            standing += _standing(chunk, ids)
+        window.put(standing)
     if tell:
         publish.closed(standing)
     return standing
@@ -74,7 +79,7 @@ def _source_rank(candle: Candle) -> int:
     if candle.source is Source.ADOPTED:
         return 3
     if candle.source is Source.REST:
-        return 1
+        return 0 if candle.is_synthetic else 1
     return 0 if candle.quality is Quality.GAPPED else 2
 
 
@@ -115,16 +120,14 @@ def _symbol_ids(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     }
 
 
-def _standing(closed: Sequence[Closed], ids: dict[tuple[str, str], int]) -> list[Candle]:
-    """The stored rows, which may be newer than what was just written."""
+def _standing(rows: list[list[Any]], ids: dict[tuple[str, str], int]) -> list[Candle]:
+    """The stored rows, which may be newer than what was just written; found by key, however far apart."""
     names = {pk: name for name, pk in ids.items()}
-    candles = [c.candle for c in closed]
-    wanted = {(ids.get((c.exchange, c.symbol)), str(c.timeframe), c.open_ms) for c in candles}
-    opens = {c.open_ms for c in candles}
-    frames = {str(c.timeframe) for c in candles}
-    rows = CandleRow.objects.filter(
-        symbol_id__in=names, timeframe__in=frames, open_ms__gte=min(opens), open_ms__lte=max(opens)
+    columns = ", ".join(f"candles.{name}" for name in ["id", *_FIELDS])
+    statement = (
+        f"WITH wanted (symbol_id, timeframe, open_ms) AS (VALUES {', '.join(['(%s, %s, %s)'] * len(rows))}) "  # noqa: S608
+        f"SELECT {columns} FROM wanted JOIN candles ON candles.symbol_id = wanted.symbol_id "
+        "AND candles.timeframe = wanted.timeframe AND candles.open_ms = wanted.open_ms"
     )
-    return [
-        row.value(*names[row.symbol_id]) for row in rows if (row.symbol_id, row.timeframe, row.open_ms) in wanted
-    ]
+    found = CandleRow.objects.raw(statement, [value for row in rows for value in row[: len(_KEY)]])
+    return [row.value(*names[row.symbol_id]) for row in found]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from django.db.models import Max
 from django.utils import timezone
@@ -23,43 +23,51 @@ from livermore.core.errors import FrameRejected
 from livermore.core.gap import Cause, Gap
 from livermore.core.trade import Trade
 from livermore.logs import event
+from symbols import services as symbols
 from symbols.models import ExchangeSymbol
 
 log = logging.getLogger(__name__)
 
 LONGEST_NS = 24 * 3600 * 1_000_000_000
-"""A start looks back no further for what was missed while nothing ran; older history comes as klines."""
+"""Trades are fetched no further back; older history comes as klines."""
+PAGE_MS = 6 * BUCKET_MS
+"""One task fetches so much: a busy symbol's half hour fits well into a task's time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Trades to fetch again: whole 5-minute buckets of one symbol, not before `ready_ms`."""
+    """Trades to fetch again: whole 5-minute buckets of one symbol, not before `ready_ms`.
+
+    Those before `done_ms` have been fetched.
+    """
 
     exchange: str
     symbol: str
     from_ms: int
     to_ms: int
     ready_ms: int
+    done_ms: int = 0
 
 
 def note(gap: Gap) -> list[Repair]:
     """Write the gap down, one row a symbol; returns what must be fetched. Noting it twice changes nothing."""
-    from_ns = gap.from_ns
-    if gap.cause is Cause.START:
-        from_ns = _since_last_recorded(gap)
+    names = gap.symbols or tuple(symbols.streamed_names(gap.exchange).values())
+    earliest_ns = max(gap.from_ns, gap.to_ns - LONGEST_NS)
+    starts = _since_last_recorded(gap, names) if gap.cause is Cause.START else {}
     rows = [
         GapRow(
-            exchange_id=gap.exchange, symbol=symbol, from_ns=from_ns, to_ns=gap.to_ns, cause=str(gap.cause),
-            connection=gap.connection,
+            exchange_id=gap.exchange, symbol=symbol, from_ns=starts.get(symbol, earliest_ns), to_ns=gap.to_ns,
+            cause=str(gap.cause), connection=gap.connection,
         )
-        for symbol in gap.symbols
+        for symbol in names
     ]  # fmt: skip
     GapRow.objects.bulk_create(rows, ignore_conflicts=True)
     open_rows = GapRow.objects.filter(
-        exchange_id=gap.exchange, connection=gap.connection, from_ns=from_ns, to_ns=gap.to_ns, closed_at=None
+        exchange_id=gap.exchange, connection=gap.connection, to_ns=gap.to_ns, symbol__in=names, closed_at=None
     )
-    event(log, "gap.opened", exchange=gap.exchange, cause=gap.cause, symbols=len(rows), seconds=_seconds(from_ns, gap))
-    return [_repair(gap.exchange, row.symbol, from_ns, gap.to_ns) for row in open_rows]
+    longest_s = max((round((gap.to_ns - row.from_ns) / 1e9, 1) for row in rows), default=0)
+    event(log, "gap.opened", exchange=gap.exchange, cause=gap.cause, symbols=len(rows), seconds=longest_s)
+    return [_repair(gap.exchange, row.symbol, row.from_ns, row.to_ns) for row in open_rows]
 
 
 def note_holes(exchange: str, buckets: Iterable[Bucket]) -> list[Repair]:
@@ -76,31 +84,41 @@ def note_holes(exchange: str, buckets: Iterable[Bucket]) -> list[Repair]:
     return repairs
 
 
-def repair(wanted: Repair) -> int:
-    """Fetch the trades of these buckets, store them, close the gaps they prove; how many trades came.
+def repair(wanted: Repair) -> Repair | None:
+    """Fetch a page of these trades and store them; returns what is left to do, None at the end.
 
-    Raises what the venue's REST raises (`Transient`: try again). Trades that are nonsense are left out, as
-    on the stream.
+    With the last page the gaps that all of it proves are closed. Raises what the venue's REST raises
+    (`Transient`: try again). Trades that are nonsense are left out, as on the stream.
     """
-    symbol = ExchangeSymbol.objects.filter(exchange_id=wanted.exchange, name=wanted.symbol).first()
+    named = ExchangeSymbol.objects.filter(exchange_id=wanted.exchange, name=wanted.symbol)
+    symbol = named.order_by("-is_trading").first()
     if symbol is None or registry.venue(wanted.exchange).backfill not in (Backfill.BY_ID, Backfill.BY_TIME):
-        return 0
+        return None
     now_ms = time.time_ns() // 1_000_000
-    to_ms = min(wanted.to_ms, now_ms)
-    found = rest(wanted.exchange).trades(symbol.native, wanted.symbol, wanted.from_ms, to_ms)
+    end_ms = min(wanted.to_ms, now_ms)
+    from_ms = max(wanted.from_ms, wanted.done_ms)
+    to_ms = min(from_ms + PAGE_MS, end_ms)
+    found = rest(wanted.exchange).trades(symbol.native, wanted.symbol, from_ms, to_ms)
     trades = [trade for trade in found if _is_sane(trade)]
-    field = f"{REST_FIELD}{wanted.from_ms}-{to_ms}"
-    ledger.store(wanted.exchange, field, slab.group(trades, now_ms * 1_000_000), now_ms)
-    closed = GapRow.objects.filter(
-        exchange_id=wanted.exchange, symbol=wanted.symbol, closed_at=None,
-        from_ns__gte=wanted.from_ms * 1_000_000, to_ns__lte=to_ms * 1_000_000,
-    ).update(
-        closed_at=timezone.now(), method="trades", proof=f"{len(trades)} trades by REST [{wanted.from_ms}, {to_ms})"
-    )  # fmt: skip
-    over = range(wanted.from_ms, to_ms - to_ms % BUCKET_MS, BUCKET_MS)
+    ledger.store(wanted.exchange, f"{REST_FIELD}{from_ms}-{to_ms}", slab.group(trades, now_ms * 1_000_000), now_ms)
+    left = replace(wanted, done_ms=to_ms) if to_ms < end_ms else None
+    closed = 0 if left else _close_gaps(wanted, end_ms)
+    over = range(from_ms, to_ms - to_ms % BUCKET_MS, BUCKET_MS)
     ledger.mark(wanted.exchange, [Bucket(wanted.symbol, open_ms) for open_ms in over], now_ms=now_ms, again=True)
-    event(log, "gap.repaired", exchange=wanted.exchange, symbol=wanted.symbol, trades=len(trades), closed=closed)
-    return len(trades)
+    event(
+        log, "gap.repaired", exchange=wanted.exchange, symbol=wanted.symbol, from_ms=from_ms, to_ms=to_ms,
+        trades=len(trades), closed=closed,
+    )  # fmt: skip
+    return left
+
+
+def _close_gaps(wanted: Repair, end_ms: int) -> int:
+    within = GapRow.objects.filter(
+        exchange_id=wanted.exchange, symbol=wanted.symbol, closed_at=None,
+        from_ns__gte=wanted.from_ms * 1_000_000, to_ns__lte=end_ms * 1_000_000,
+    )  # fmt: skip
+    proof = f"all trades by REST of [{wanted.from_ms}, {end_ms})"
+    return within.update(closed_at=timezone.now(), method="trades", proof=proof)
 
 
 def _repair(exchange: str, symbol: str, from_ns: int, to_ns: int) -> Repair:
@@ -109,15 +127,16 @@ def _repair(exchange: str, symbol: str, from_ns: int, to_ns: int) -> Repair:
     return Repair(exchange, symbol, first // 1_000_000, last // 1_000_000, to_ns // 1_000_000 + 1)
 
 
-def _since_last_recorded(gap: Gap) -> int:
-    """A start also misses whatever happened since our newest candle, while nothing ran."""
+def _since_last_recorded(gap: Gap, names: Sequence[str]) -> dict[str, int]:
+    """A start also misses whatever happened since each symbol's newest candle, while nothing ran."""
     opens = Candle.objects.filter(
-        symbol__exchange_id=gap.exchange, timeframe=str(BASE_TIMEFRAME), source=str(Source.TRADES),
-        open_ms__gte=(gap.to_ns - LONGEST_NS) // 1_000_000,
+        symbol__exchange_id=gap.exchange, symbol__name__in=names, timeframe=str(BASE_TIMEFRAME),
+        source=str(Source.TRADES), open_ms__gte=(gap.to_ns - LONGEST_NS) // 1_000_000,
     )  # fmt: skip
-    newest = opens.aggregate(newest=Max("open_ms"))["newest"]
+    newest = opens.order_by().values_list("symbol__name").annotate(Max("open_ms"))
     bucket_ns = gap.from_ns - gap.from_ns % BUCKET_NS
-    return bucket_ns if newest is None else min(bucket_ns, (newest + BUCKET_MS) * 1_000_000)
+    found = dict.fromkeys(names, bucket_ns)
+    return found | {name: min(bucket_ns, (open_ms + BUCKET_MS) * 1_000_000) for name, open_ms in newest}
 
 
 def _is_sane(trade: Trade) -> bool:
@@ -128,6 +147,3 @@ def _is_sane(trade: Trade) -> bool:
         return False
     return True
 
-
-def _seconds(from_ns: int, gap: Gap) -> float:
-    return round((gap.to_ns - from_ns) / 1e9, 1)

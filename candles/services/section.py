@@ -1,0 +1,148 @@
+"""The cross-section of each base for the fast signals, read from Redis and from the tables."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from candles.models import Gap
+from candles.preview import TRAIL_SECONDS
+from candles.services.coverage import coverage
+from candles.signals.reference import Leg, RateMarket, Trail
+from candles.signals.section import CrossSection, Health, Market
+from exchanges.state import state_redis
+from livermore.core import keys
+from livermore.core.candle import BASE_TIMEFRAME
+from livermore.core.symbol import Symbol
+from symbols.models import ExchangeSymbol
+
+WARM_AFTER_MS = 60_000
+STABLES = ("USDT", "USDC")
+_CACHE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the tables say of one market; read again every half minute.
+
+    `gaps_open` counts gaps that reach into the trail: older ones do not touch what signals compare.
+    """
+
+    native: str
+    rank: int
+    taker_bps: float
+    is_usdc_usd: bool
+    home_url: str
+    gaps_open: int
+    is_halted: bool
+
+
+class Sections:
+    """What one evaluation of all bases reads, each thing once."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.listings = _listings(now_ms // 1000 // _CACHE_S)
+        self._since_ms: dict[str, int] = {}
+        self._rates = tuple(market for asset in STABLES for market in self._rate_markets(asset))
+
+    def of(self, base: str) -> CrossSection:
+        """Everything an evaluation of this base may look at."""
+        return CrossSection(base, self.now_ms, tuple(self._markets(base)), self._rates)
+
+    def _markets(self, base: str) -> Iterator[Market]:
+        quotes = self._quotes(base)
+        pipe = state_redis().pipeline(transaction=False)
+        for exchange, name in quotes:
+            pipe.hvals(keys.trail(exchange, name))
+            pipe.get(keys.indicator(exchange, name, BASE_TIMEFRAME, "macdv"))
+        answers = iter(pipe.execute())
+        for (exchange, name), quote in quotes.items():
+            yield self._market(exchange, name, quote, trail=next(answers), macdv=next(answers))
+
+    def _market(self, exchange: str, name: str, quote: bytes, *, trail: Iterable[bytes], macdv: bytes | None) -> Market:
+        listing, symbol = self.listings[exchange, name], Symbol.parse(name)
+        price, event_ms, received_ms, bid, ask = quote.decode().split("|")
+        atr_bps, is_converged = _atr(macdv)
+        leg = Leg(
+            exchange, name, listing.native, symbol.base, symbol.quote, Decimal(price), int(event_ms), int(received_ms),
+            is_usdc_usd=listing.is_usdc_usd,
+        )  # fmt: skip
+        health = Health(
+            is_warming=self._is_warming(exchange), is_halted=listing.is_halted, gaps_open=listing.gaps_open
+        )
+        return Market(
+            leg, _trail(trail, self.now_ms), listing.taker_bps, atr_bps, is_converged,
+            spread_bps=_spread_bps(bid, ask), health=health, rank=listing.rank,
+        )  # fmt: skip
+
+    def _rate_markets(self, asset: str) -> Iterator[RateMarket]:
+        """Direct markets of a stable coin."""
+        quotes = self._quotes(asset)
+        pipe = state_redis().pipeline(transaction=False)
+        for exchange, name in quotes:
+            pipe.hvals(keys.trail(exchange, name))
+        for (exchange, name), trail in zip(quotes, pipe.execute(), strict=True):
+            quote = Symbol.parse(name).quote
+            unit = "USD" if quote == "USDC" and self.listings[exchange, name].is_usdc_usd else quote
+            yield RateMarket(exchange, asset, unit, _trail(trail, self.now_ms))
+
+    def _quotes(self, base: str) -> dict[tuple[str, str], bytes]:
+        """The newest quotes of markets that are listed, by (exchange, symbol)."""
+        found = {}
+        for name, quote in state_redis().hgetall(keys.quotes(base)).items():
+            exchange, _, symbol = name.decode().partition("|")
+            if (exchange, symbol) in self.listings:
+                found[exchange, symbol] = quote
+        return found
+
+    def _is_warming(self, exchange: str) -> bool:
+        if exchange not in self._since_ms:
+            self._since_ms[exchange] = coverage(exchange).since_ms
+        since_ms = self._since_ms[exchange]
+        return not since_ms or self.now_ms - since_ms < WARM_AFTER_MS
+
+
+def _trail(values: Iterable[bytes], now_ms: int) -> Trail:
+    points = [(int(at), float(price)) for at, price in (value.split(b"|") for value in values)]
+    points.sort()
+    return [point for point in points if now_ms - point[0] < TRAIL_SECONDS * 1000]
+
+
+def _atr(macdv: bytes | None) -> tuple[float | None, bool]:
+    """ATR26 of the 5m candles in bps of the last close, and whether it has converged."""
+    value: dict[str, Any] = json.loads(macdv) if macdv else {}
+    if not value or value["atr"] is None or not value["close"]:
+        return None, False
+    return 1e4 * value["atr"] / value["close"], bool(value["converged"])
+
+
+def _spread_bps(bid: str, ask: str) -> float | None:
+    """From the newest prices at which takers sold and bought; None while they cross or one is unknown."""
+    if not bid or not ask or float(ask) < float(bid):
+        return None
+    return 2e4 * (float(ask) - float(bid)) / (float(ask) + float(bid))
+
+
+@lru_cache(maxsize=2)
+def _listings(generation: int) -> Mapping[tuple[str, str], Listing]:
+    """Every trading symbol by (exchange, name), as of the beginning of this half minute."""
+    recent_ns = (generation * _CACHE_S - TRAIL_SECONDS) * 1_000_000_000
+    gaps = Counter(Gap.objects.filter(closed_at=None, to_ns__gt=recent_ns).values_list("exchange_id", "symbol"))
+    return {
+        (symbol.exchange_id, symbol.name): Listing(
+            native=symbol.native,
+            rank=symbol.rank or 1_000_000,
+            taker_bps=float(symbol.exchange.taker_fee_bps),
+            is_usdc_usd=symbol.exchange.merges_usd_usdc,
+            home_url=symbol.exchange.home_url,
+            gaps_open=gaps[symbol.exchange_id, symbol.name] + gaps[symbol.exchange_id, ""],
+            is_halted=not symbol.is_trading,
+        )
+        for symbol in ExchangeSymbol.objects.trading().select_related("exchange")
+    }
