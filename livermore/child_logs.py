@@ -12,6 +12,8 @@ from pathlib import Path
 LARGEST_BYTES = 50_000_000
 _SHOWN_PER_READ = 3
 _REPEAT_AFTER_S = 60.0
+_EXPECTED = "Service Unavailable: /health/"
+"""Whoever asks for health is told there what is wrong."""
 _STAMP = re.compile(r"^\S+Z ")
 _PARTICULARS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 _WORTH_SHOWING = re.compile(r"\b(ERROR|CRITICAL)\b|^\w[\w.]*(Error|Exception): ")
@@ -32,7 +34,7 @@ class ErrorTail:
         self._shown = {line: at for line, at in self._shown.items() if now - at < _REPEAT_AFTER_S}
         for log in sorted(self._folder.glob("*.log")):
             shown = 0
-            for line in (_STAMP.sub("", line) for line in self._added(log) if _WORTH_SHOWING.search(line)):
+            for line in (_STAMP.sub("", line) for line in self._added(log) if _is_worth_showing(line)):
                 alike = f"{log.stem}: {_PARTICULARS.sub('#', line)}"
                 if alike not in self._shown and shown < _SHOWN_PER_READ:
                     shown += 1
@@ -50,6 +52,10 @@ class ErrorTail:
             self._positions[log] = file.tell() - len(text) + len(whole)
             return whole.decode(errors="replace").splitlines()
         return []
+
+
+def _is_worth_showing(line: str) -> bool:
+    return bool(_WORTH_SHOWING.search(line)) and _EXPECTED not in line
 
 
 def trim(folder: Path, largest_bytes: int = LARGEST_BYTES) -> None:

@@ -48,11 +48,14 @@ class Run:
         self._seed = seed
         self._begun = time.monotonic()
         self._signalled: list[float] = []
-        self._logs = settings.VAR_DIR / "log"
+        # Children run in the project's folder, wherever we were started.
+        self._var = settings.VAR_DIR.resolve()
+        self._logs = self._var / "log"
         self._children = Supervisor(self._logs, processes.BASE_DIR, self._say)
         self._errors = ErrorTail(self._logs)
         self._checks: dict[str, Callable[[], str]] = {}
         self._refused: set[str] = set()
+        self._web_port = 0
 
     def whole_life(self, wanted: list[str], *, is_live: bool) -> None:
         """Start, serve, stop."""
@@ -71,8 +74,9 @@ class Run:
     # ---- starting ------------------------------------------------------------------------------
 
     def _start(self, wanted: list[str], *, is_live: bool) -> str:
-        self._say(f"Livermore {version()}: data in {settings.VAR_DIR}, logs in {self._logs}")
+        self._say(f"Livermore {version()}: data in {self._var}, logs in {self._logs}")
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+        os.environ["LIVERMORE_VAR"] = str(self._var)
         self._start_redis()
         call_command("migrate", verbosity=0)
         slugs = _chosen(wanted)
@@ -86,7 +90,7 @@ class Run:
         self._checks["streams"] = partial(self._missing_streams, slugs)
         self._say(f"Web      {url} (admin: {url}admin/, API: {url}api/v1/docs)")
         if self._has_flower:
-            secret = settings.VAR_DIR / "flower_password"
+            secret = self._var / "flower_password"
             self._say(f"Flower   {settings.FLOWER_URL} (user admin, password {local_secret.text(secret)})")
         self._say(first_admin.how_to_log_in(password))
         return url
@@ -94,23 +98,28 @@ class Run:
     def _start_redis(self) -> None:
         if not settings.NEEDS_EMBEDDED_REDIS:
             return
-        if embedded.is_running(settings.VAR_DIR):
+        if embedded.is_running(self._var):
             self._say("Redis    already running")
         else:
             prepare = partial(in_child, os.getpid(), signal.SIGTERM, {})
-            launch = partial(embedded.start, settings.VAR_DIR, in_child=prepare)
+            launch = partial(embedded.start, self._var, in_child=prepare)
             try:
                 self._children.start(Role("redis", launch=launch, stop_rank=processes.STORE, stop_within_s=3.0))
             except StoreUnavailable as error:
                 raise CommandError(str(error)) from error
         # The settings were read before the server had an address.
-        settings.CELERY_BROKER_URL = app.conf.broker_url = _unless_embedded(settings.CELERY_BROKER_URL, 0)
-        settings.STATE_REDIS_URL = _unless_embedded(settings.STATE_REDIS_URL, 1)
+        settings.CELERY_BROKER_URL = app.conf.broker_url = self._unless_embedded(settings.CELERY_BROKER_URL, 0)
+        settings.STATE_REDIS_URL = self._unless_embedded(settings.STATE_REDIS_URL, 1)
+
+    def _unless_embedded(self, url: str, database: int) -> str:
+        """The configured address, or the embedded server's now that it has one."""
+        is_embedded = url.startswith("redis://:" + local_secret.text(self._var / "redis" / "password"))
+        return embedded.url(self._var, database) if is_embedded else url
 
     def _start_simulators(self, slugs: list[str]) -> None:
         endpoints = dict(settings.EXCHANGE_ENDPOINTS)
         if slugs:
-            file = settings.VAR_DIR / "simulators.json"
+            file = self._var / "simulators.json"
             file.unlink(missing_ok=True)
             self._children.start(processes.simulators(slugs, file, self._seed))
             endpoints |= self._addresses(file)
@@ -127,7 +136,7 @@ class Run:
     def _start_work(self, slugs: list[str]) -> str:
         if self._has_flower:
             port = _free_port(5555)
-            password = local_secret.text(settings.VAR_DIR / "flower_password")
+            password = local_secret.text(self._var / "flower_password")
             settings.FLOWER_URL = f"http://{processes.LOOPBACK}:{port}/flower/"
             self._children.start(processes.flower(port, password))
             self._checks["Flower"] = partial(readiness.page, port, "/flower/healthcheck")
@@ -137,7 +146,8 @@ class Run:
         self._children.start(processes.beat())
         port = _free_port(8000)
         self._children.start(processes.web(port, settings.FLOWER_URL))
-        self._checks["web"] = partial(readiness.page, port, "/health/ready")
+        self._checks["web"] = partial(readiness.page, port, "/health/live")
+        self._web_port = port
         return f"http://{processes.LOOPBACK}:{port}/"
 
     # ---- running -------------------------------------------------------------------------------
@@ -174,7 +184,9 @@ class Run:
             self._say(f"{minutes:.0f} min  {_shown(readiness.counts())} · {memory} MB")
 
     def _missing(self) -> list[str]:
-        return [f"{name}: {why}" for name, check in self._checks.items() if (why := check())]
+        """What does not answer yet; whether data moves is asked only when everything else is there."""
+        missing = [f"{name}: {why}" for name, check in self._checks.items() if (why := check())]
+        return missing or [why for why in (readiness.page(self._web_port, "/health/ready"),) if why]
 
     def _missing_streams(self, slugs: list[str]) -> str:
         missing, refused = readiness.streams(slugs)
@@ -225,12 +237,6 @@ def _chosen(wanted: list[str]) -> list[str]:
             f"{' '.join(disabled)} is disabled in the admin; accepted: {' '.join(sorted(enabled))}", returncode=USAGE
         )
     return sorted(set(wanted) or enabled)
-
-
-def _unless_embedded(url: str, database: int) -> str:
-    """The configured address, or the embedded server's now that it has one."""
-    is_embedded = url.startswith("redis://:" + local_secret.text(settings.VAR_DIR / "redis" / "password"))
-    return embedded.url(settings.VAR_DIR, database) if is_embedded else url
 
 
 def _free_port(preferred: int) -> int:
