@@ -16,7 +16,7 @@ from candles.ledger import Bucket
 from candles.services import close as closing
 from candles.services import history, indicators, ingest, repair, signals
 from exchanges import registry, wire
-from livermore.celery import app
+from livermore.celery import TryAgain, app
 from livermore.core.candle import Candle
 from livermore.core.errors import (
     FrameRejected,
@@ -25,7 +25,6 @@ from livermore.core.errors import (
     ProtocolError,
     Refused,
     StoreUnavailable,
-    Transient,
 )
 from livermore.core.frame import FrameBatch
 from livermore.core.gap import Cause, Gap
@@ -33,13 +32,6 @@ from livermore.logs import event
 
 log = logging.getLogger(__name__)
 
-RETRIES: dict[str, Any] = {
-    "autoretry_for": (Transient,),
-    "retry_backoff": 1,
-    "retry_backoff_max": 30,
-    "retry_jitter": True,
-    "max_retries": 5,
-}
 FINAL = (Refused, ProtocolError, InvalidInput)
 """A venue's answers that asking again does not change."""
 CLOSE_AT_ONCE = 100
@@ -80,7 +72,7 @@ def stream_started(exchange: str, names: Iterable[str]) -> None:
 # ---- tasks ---------------------------------------------------------------------------------------
 
 
-@app.task(name="candles.ingest", bind=True, **RETRIES)
+@app.task(name="candles.ingest", bind=True, base=TryAgain)
 def ingest_batch(self: Task, body: dict[str, Any]) -> None:
     """Store one batch of raw frames."""
     try:
@@ -119,7 +111,7 @@ def close(exchange: str, members: list[str], lease_ms: int) -> None:
     ledger.settle(exchange, buckets, lease_ms)
 
 
-@app.task(name="candles.note_gap", **RETRIES)
+@app.task(name="candles.note_gap", base=TryAgain)
 def note_gap(exchange: str, from_ns: int, to_ns: int, cause: str, symbols: list[str], connection: str) -> None:
     """Write a gap down and have it repaired."""
     gap = Gap(exchange, from_ns, to_ns, Cause(cause), tuple(symbols), connection)
@@ -127,7 +119,7 @@ def note_gap(exchange: str, from_ns: int, to_ns: int, cause: str, symbols: list[
         _enqueue_repair(wanted)
 
 
-@app.task(name="candles.repair", **RETRIES)
+@app.task(name="candles.repair", base=TryAgain)
 def repair_gap(exchange: str, symbol: str, from_ms: int, to_ms: int, ready_ms: int, done_ms: int = 0) -> None:
     """Fetch a page of trades again and store them beside the streamed ones; the rest is another task."""
     try:
@@ -139,7 +131,7 @@ def repair_gap(exchange: str, symbol: str, from_ms: int, to_ms: int, ready_ms: i
         _enqueue_repair(left)
 
 
-@app.task(name="candles.load_history", **RETRIES)
+@app.task(name="candles.load_history", base=TryAgain)
 def load_history(exchange: str, symbol: str) -> None:
     """Fetch the closed candles that charts and indicators of one symbol lack."""
     try:
@@ -151,7 +143,7 @@ def load_history(exchange: str, symbol: str) -> None:
         _enqueue_indicators(exchange, changed)
 
 
-@app.task(name="candles.indicators", **RETRIES)
+@app.task(name="candles.indicators", base=TryAgain)
 def compute_indicators(series: list[list[str]]) -> None:
     """Recompute and publish the indicators of series that changed."""
     indicators.compute((exchange, symbol, timeframe) for exchange, symbol, timeframe in series)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import requests
 
+from exchanges.venue import Budget
 from livermore.core.errors import (
     CredentialsRejected,
     GeoBlocked,
@@ -21,10 +23,11 @@ from livermore.core.errors import (
     RemoteProtocolError,
     VenueUnavailable,
 )
+from livermore.version import version
 
 T = TypeVar("T")
 
-USER_AGENT = "livermore/1.0"
+USER_AGENT = f"livermore/{version()}"
 TIMEOUT_S = 10.0
 
 _PAUSE_S = {429: 10.0, 418: 120.0, 403: 300.0}
@@ -35,42 +38,73 @@ _REGIONAL = re.compile(
 )
 
 
+def _untold(headers: Mapping[str, str]) -> int | None:
+    """Of a venue that does not say how much was used."""
+    return None
+
+
 class Door(requests.Session):
     """A session that reaches one host only, waits `timeout_s` at most per read, and never redirects.
 
-    No proxy and no credentials are taken from the environment. `is_403_regional` tells that this
-    venue's 403 means geography whatever its text; else only a text that speaks of it does.
+    Every request takes its weight from `budget` first: that of its path in `weights`, else 1. `used` reads
+    from an answer's headers what the venue has counted in its running window. No proxy and no credentials
+    are taken from the environment. `is_403_regional` tells that this venue's 403 means geography whatever
+    its text; else only a text that speaks of it does.
     """
 
-    def __init__(self, base: str, *, timeout_s: float = TIMEOUT_S, is_403_regional: bool = False) -> None:
+    def __init__(
+        self,
+        base: str,
+        budget: Budget,
+        *,
+        weights: Mapping[str, int] | None = None,
+        used: Callable[[Mapping[str, str]], int | None] = _untold,
+        timeout_s: float = TIMEOUT_S,
+        is_403_regional: bool = False,
+    ) -> None:
         super().__init__()
         self.base = base.rstrip("/")
+        self.budget = budget
+        self.weights = weights or {}
+        self.used = used
         self.timeout_s = timeout_s
         self.is_403_regional = is_403_regional
         self.trust_env = False
         self.headers["User-Agent"] = USER_AGENT
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Sends and reads the whole answer; raises `VenueUnavailable`, or `LocalProtocolError` for
-        another host than the door's."""
+        """Sends and reads the whole answer; raises `VenueUnavailable`, what the budget raises, or
+        `LocalProtocolError` for another host than the door's."""
         allowed, asked = urlsplit(self.base), urlsplit(str(request.url))
         if (asked.scheme, asked.netloc) != (allowed.scheme, allowed.netloc):
             raise LocalProtocolError(f"{asked.netloc} is not {allowed.netloc}: this door leads there only")
         request.headers["User-Agent"] = USER_AGENT
+        path = asked.path.removeprefix(allowed.path)
+        self.budget.spend(self.weights.get(path, 1))
         try:
-            return super().send(request, **kwargs | {"timeout": self.timeout_s, "allow_redirects": False})
+            response = super().send(request, **kwargs | {"timeout": self.timeout_s, "allow_redirects": False})
         except requests.RequestException as error:
             raise VenueUnavailable(f"{allowed.netloc}: {type(error).__name__}") from error
+        used = self.used(response.headers)
+        if used is not None:
+            self.budget.told(used)
+        return response
 
     def fetch(self, path: str, **params: Any) -> Any:
         """GET `base + path`, decoded; raises what `decoded` raises."""
         return self.decoded(self.get(self.base + path, params=params))
 
     def decoded(self, response: requests.Response) -> Any:
-        """The JSON of a good answer; raises by status code, and `VenueUnavailable` for anything but JSON."""
+        """The JSON of a good answer; raises by status code, and `VenueUnavailable` for anything but JSON.
+
+        `RateLimited` also closes the budget, for every process.
+        """
         where = f"{urlsplit(self.base).netloc}: HTTP {response.status_code}"
         if not 200 <= response.status_code < 300:
-            raise self._refusal(response, where)
+            refusal = self._refusal(response, where)
+            if isinstance(refusal, RateLimited):
+                self.budget.close(refusal.until_ms)
+            raise refusal
         try:
             return response.json()
         except (ValueError, RecursionError):

@@ -10,7 +10,8 @@ from django.conf import settings
 from exchanges import geo, observed, registry
 from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
-from exchanges.venue import Rest
+from exchanges.ratelimit import BACKGROUND_SHARE, RestBudget
+from exchanges.venue import Budget, Rest
 from livermore.core.errors import GeoBlocked, InvalidInput
 
 _LOCATION_KEPT_S = 300
@@ -33,16 +34,22 @@ def usable(slug: str) -> Exchange:
     return row
 
 
-def rest(slug: str) -> Rest:
+def rest(slug: str, *, share: float = BACKGROUND_SHARE) -> Rest:
     """The REST of an exchange at the addresses in use, if it may be contacted from here.
 
+    `share` is the part of its budget that may be taken: all of it (1) where somebody waits for the answer.
     Raises what `usable` raises, and `GeoBlocked` before anything of the venue is asked or looked up.
     """
     row = usable(slug)
     verdict = geo_verdict(row)
     if isinstance(verdict, geo.Blocked):
         raise GeoBlocked(verdict.why)
-    return registry.venue(slug).rest(row.endpoint())
+    return registry.venue(slug).rest(row.endpoint(), _budget(row, share))
+
+
+def budget(slug: str) -> Budget:
+    """The whole REST budget of an exchange, as its row says now."""
+    return _budget(Exchange.objects.get(pk=slug), 1.0)
 
 
 def geo_verdict(row: Exchange) -> geo.Verdict:
@@ -56,6 +63,10 @@ def streaming() -> list[str]:
     """The enabled exchanges whose stream runs now; raises `StoreUnavailable`."""
     slugs = list(Exchange.objects.filter(enabled=True).values_list("slug", flat=True))
     return [slug for slug in slugs if observed.stream_state(slug).get("state") in IS_LIVE]
+
+
+def _budget(row: Exchange, share: float) -> Budget:
+    return RestBudget(row.slug, row.rest_weight, row.rest_window_s, share=share)
 
 
 @lru_cache(maxsize=2)

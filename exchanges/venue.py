@@ -152,10 +152,23 @@ class Mapper(Protocol):
     def __call__(self, frames: Sequence[bytes], book: SymbolBook) -> Mapped: ...
 
 
+class Budget(Protocol):
+    """How much may be asked of a venue's REST, by all processes together; `exchanges.http.Door` keeps to it.
+
+    `spend` comes before every request: it may wait, and raises `RateLimited` when the wait is long. `told`
+    takes the venue's own count where it states one; `close` says that the venue sent 429 or 418.
+    """
+
+    def spend(self, weight: int) -> None: ...
+    def told(self, used: int) -> None: ...
+    def close(self, until_ms: int) -> None: ...
+
+
 class Rest(Protocol):
     """A venue's REST API, as far as it serves market data. All times ms UTC, intervals half-open.
 
-    Raises `Transient` kinds for time-outs, 5xx and 429/418, `GeoBlocked` for 451 and regional 403.
+    Every request goes through a `Door` with the given budget and costs the weight that the venue's page
+    states. Raises `Transient` kinds for time-outs, 5xx and 429/418, `GeoBlocked` for 451 and regional 403.
     """
 
     def socket_url(self, natives: Collection[str]) -> str: ...
@@ -167,7 +180,7 @@ class Rest(Protocol):
 
 
 SessionFactory = Callable[[Limits, Collection[str]], Session]
-RestFactory = Callable[[Endpoint], Rest]
+RestFactory = Callable[[Endpoint, Budget], Rest]
 
 
 @dataclass(frozen=True, slots=True)

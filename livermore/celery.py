@@ -1,12 +1,46 @@
-"""The Celery application; its settings are Django's, with the prefix CELERY_."""
+"""The Celery application, whose settings are Django's with the prefix CELERY_, and how its tasks try again."""
 
 from __future__ import annotations
 
 import os
+import time
+from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
+
+from livermore.core.errors import RateLimited, Transient
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "livermore.settings")
+
+TRIES = 5
+WAITS = 20
+LONGEST_WAIT_S = 55
+"""Below the countdown that `livermore.E003` reckons with; a longer ban is waited for in several steps."""
+
+
+class TryAgain(Task):  # type: ignore[misc]
+    """A task that is tried again after passing trouble: `@app.task(name=…, base=TryAgain)`.
+
+    Where a venue's budget says from when it may be asked, that is the time, `WAITS` times at most; other
+    trouble is met with growing, jittered pauses, `TRIES` times, and waiting does not use these up.
+    """
+
+    abstract = True
+    autoretry_for = (Transient,)
+    retry_backoff = 1
+    retry_backoff_max = 30
+    retry_jitter = True
+    max_retries = TRIES
+
+    def retry(self, *args: Any, exc: Exception | None = None, **options: Any) -> Any:
+        """Celery calls this for what `autoretry_for` names."""
+        waits = (self.request.headers or {}).get("waits", 0)
+        if isinstance(exc, RateLimited) and waits < WAITS:
+            waits += 1
+            wait_s = exc.until_ms / 1000 - time.time()
+            options |= {"countdown": min(max(wait_s, 0.0), LONGEST_WAIT_S), "headers": {"waits": waits}}
+        return super().retry(*args, exc=exc, **options | {"max_retries": TRIES + waits})
+
 
 app = Celery("livermore")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -6,23 +6,14 @@ import logging
 from dataclasses import asdict
 
 import exchanges.services
-from livermore.celery import app
-from livermore.core.errors import Transient
+from livermore.celery import TryAgain, app
 from livermore.logs import event
 from symbols import services
 
 log = logging.getLogger(__name__)
 
-_RETRIES = {
-    "autoretry_for": (Transient,),
-    "retry_backoff": 1,
-    "retry_backoff_max": 30,
-    "retry_jitter": True,
-    "max_retries": 5,
-}
 
-
-@app.task(name="symbols.sync", **_RETRIES)
+@app.task(name="symbols.sync", base=TryAgain)
 def sync(exchange: str | None = None) -> None:
     """Sync one exchange; without a name, enqueue one task for each exchange that streams now.
 
@@ -32,14 +23,16 @@ def sync(exchange: str | None = None) -> None:
         for slug in exchanges.services.streaming():
             sync.delay(slug)
         return
-    event(log, "symbols.synced", **asdict(services.sync(exchange, exchanges.services.rest(exchange))))
+    rest = exchanges.services.rest(exchange, share=1)
+    event(log, "symbols.synced", **asdict(services.sync(exchange, rest)))
 
 
-@app.task(name="symbols.refresh_tier1", **_RETRIES)
+@app.task(name="symbols.refresh_tier1", base=TryAgain)
 def refresh_tier1(exchange: str | None = None) -> None:
     """Refresh Tier 1 of one exchange; without a name, of each that streams now (see `sync`)."""
     if exchange is None:
         for slug in exchanges.services.streaming():
             refresh_tier1.delay(slug)
         return
-    event(log, "symbols.tier1_refreshed", **asdict(services.refresh_tier1(exchange, exchanges.services.rest(exchange))))
+    rest = exchanges.services.rest(exchange, share=1)
+    event(log, "symbols.tier1_refreshed", **asdict(services.refresh_tier1(exchange, rest)))

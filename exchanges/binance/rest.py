@@ -5,6 +5,7 @@ https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
@@ -14,13 +15,22 @@ import msgspec
 
 from exchanges.binance.mapper import Aggregate
 from exchanges.http import TIMEOUT_S, Door, shaped
-from exchanges.venue import Endpoint, Instrument
+from exchanges.venue import Budget, Endpoint, Instrument
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
 
 _PAGE = 1000
+
+WEIGHTS: Mapping[str, int] = {
+    "/api/v3/time": 1,
+    "/api/v3/exchangeInfo": 20,
+    "/api/v3/klines": 2,
+    "/api/v3/aggTrades": 4,
+    "/api/v3/ticker/24hr": 80,  # of all symbols, as it is asked here
+}
+"""What a request costs; the page above states it beside each."""
 
 
 class _Market(msgspec.Struct):
@@ -67,8 +77,17 @@ class _Column(msgspec.Struct, array_like=True):
 class BinanceRest:
     """Fulfils `Rest` for Binance.com and Binance.US; connects on the first call."""
 
-    def __init__(self, endpoint: Endpoint, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        budget: Budget,
+        *,
+        weights: Mapping[str, int] = WEIGHTS,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._endpoint = endpoint
+        self._budget = budget
+        self._weights = weights
         self._timeout_s = timeout_s
 
     @cached_property
@@ -76,7 +95,9 @@ class BinanceRest:
         """python-binance speaking through our door: one host, our time-outs, our errors."""
         from binance.client import Client  # takes a second to import; only this needs it
 
-        door = Door(self._endpoint.rest, timeout_s=self._timeout_s)
+        door = Door(
+            self._endpoint.rest, self._budget, weights=self._weights, used=_used, timeout_s=self._timeout_s
+        )
 
         class OurClient(Client):  # type: ignore[misc]
             API_URL = f"{door.base}/api"
@@ -131,12 +152,18 @@ class BinanceRest:
         return found
 
     def volumes(self) -> Mapping[str, Decimal]:
-        """24 h turnover per native symbol, each in its own quote; one call for all (weight 80)."""
+        """24 h turnover per native symbol, each in its own quote; one call for all."""
         return {row.symbol: row.quoteVolume for row in shaped(self._client.get_ticker(), list[_Ticker])}
 
     def time_ms(self) -> int:
         """The venue's clock."""
         return shaped(self._client.get_server_time(), _Time).serverTime
+
+
+def _used(headers: Mapping[str, str]) -> int | None:
+    """The weight of this minute, of our whole address. `/rest-api/limits`"""
+    said = headers.get("X-MBX-USED-WEIGHT-1M", "")
+    return int(said) if re.fullmatch(r"\d{1,9}", said) else None
 
 
 def _trades(rows: Sequence[_Row], symbol: str) -> Sequence[Trade]:

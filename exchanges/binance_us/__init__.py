@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from exchanges.binance import VENUE as BINANCE
+from exchanges.binance.rest import BinanceRest
 
-VENUE = replace(BINANCE, slug="binance_us", docs="https://docs.binance.us")
+WEIGHTS = {
+    "/api/v3/time": 1,
+    "/api/v3/exchangeInfo": 10,
+    "/api/v3/klines": 1,
+    "/api/v3/aggTrades": 1,
+    "/api/v3/ticker/24hr": 40,  # of all symbols
+}
+"""https://docs.binance.us/#market-data-endpoints"""
+
+VENUE = replace(
+    BINANCE, slug="binance_us", docs="https://docs.binance.us", rest=partial(BinanceRest, weights=WEIGHTS)
+)

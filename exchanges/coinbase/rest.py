@@ -13,7 +13,7 @@ import msgspec
 
 from exchanges.coinbase.mapper import Match
 from exchanges.http import TIMEOUT_S, Door, shaped
-from exchanges.venue import Endpoint, Instrument
+from exchanges.venue import Budget, Endpoint, Instrument
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol
@@ -81,16 +81,17 @@ class _Time(msgspec.Struct):
 
 
 class CoinbaseRest:
-    """Fulfils `Rest` for Coinbase; connects on the first call."""
+    """Fulfils `Rest` for Coinbase; connects on the first call. Requests are counted, whatever they ask."""
 
-    def __init__(self, endpoint: Endpoint, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, endpoint: Endpoint, budget: Budget, *, timeout_s: float = TIMEOUT_S) -> None:
         self._endpoint = endpoint
+        self._budget = budget
         self._timeout_s = timeout_s
 
     @cached_property
     def _door(self) -> Door:
         # Its network refuses sanctioned countries with a 403 whose text is not documented.
-        return Door(self._endpoint.rest, timeout_s=self._timeout_s, is_403_regional=True)
+        return Door(self._endpoint.rest, self._budget, timeout_s=self._timeout_s, is_403_regional=True)
 
     def socket_url(self, natives: Collection[str]) -> str:
         """The market data socket; products are subscribed to after connecting."""

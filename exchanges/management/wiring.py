@@ -14,6 +14,7 @@ from django.db import close_old_connections
 from kombu.exceptions import OperationalError
 
 import candles.tasks
+import exchanges.services
 import symbols.services
 from exchanges import geo, registry
 from exchanges.models import Exchange
@@ -73,7 +74,7 @@ def wiring(report: Callable[[Gap], None], watch: Callable[[Change], None]) -> Wi
         plans=_fresh(_plans),
         universe=_fresh(symbols.services.streamed_names),
         sync=_fresh(_sync),
-        stream=lambda plan, names, epoch: _stream(plan, names, epoch, report),
+        stream=_fresh(lambda plan, names, epoch: _stream(plan, names, epoch, report)),
         started=_fresh(_started),
         locate=lambda: geo.location(settings.LIVERMORE_REGION),
         watch=watch,
@@ -91,7 +92,7 @@ def _has_ids(slug: str) -> bool:
 
 
 def _sync(plan: Plan) -> None:
-    rest = registry.venue(plan.slug).rest(plan.endpoint)
+    rest = registry.venue(plan.slug).rest(plan.endpoint, exchanges.services.budget(plan.slug))
     symbols.services.sync(plan.slug, rest)
     symbols.services.refresh_tier1(plan.slug, rest)
 
@@ -100,7 +101,7 @@ def _stream(plan: Plan, names: Mapping[str, str], epoch: int, report: Callable[[
     venue = registry.venue(plan.slug)
     return Stream(
         venue,
-        venue.rest(plan.endpoint),
+        venue.rest(plan.endpoint, exchanges.services.budget(plan.slug)),
         plan.limits,
         list(names),
         epoch=epoch,

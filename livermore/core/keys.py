@@ -182,6 +182,11 @@ def limit(exchange: str, pool: str, window: int) -> str:
     return f"limit:{exchange}:{pool}:{window}"
 
 
+def limit_closed(exchange: str) -> str:
+    """Sorted set with one member, `until`: nothing is asked of the venue's REST before that score (ms)."""
+    return f"limit:{exchange}:closed"
+
+
 def channel_forming(exchange: str, symbol: str, timeframe: str) -> str:
     """Wake-up: the forming candle changed."""
     return f"channel:candle:{exchange}:{symbol}:{timeframe}"

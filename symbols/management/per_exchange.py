@@ -25,7 +25,7 @@ def run(command: BaseCommand, name: str | None, work: Callable[[str, Rest], str]
     try:
         slugs = [name] if name else exchanges.services.streaming()
         for slug in slugs:
-            command.stdout.write(work(slug, exchanges.services.rest(slug)))
+            command.stdout.write(work(slug, exchanges.services.rest(slug, share=1)))
     except LivermoreError as error:
         code = next((code for kind, code in _EXITS if isinstance(error, kind)), 1)
         raise CommandError(str(error), returncode=code) from None

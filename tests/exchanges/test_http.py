@@ -20,6 +20,8 @@ from livermore.core.errors import (
     RemoteProtocolError,
     VenueUnavailable,
 )
+from livermore.version import version
+from tests.support.budgets import OpenBudget
 from tests.support.http_server import Answer, http_server
 
 _RESTRICTED = "Service unavailable from a restricted location according to 'b. Eligibility' in our terms."
@@ -27,7 +29,7 @@ _RESTRICTED = "Service unavailable from a restricted location according to 'b. E
 
 def fetched(answer: Answer, **door: Any) -> Any:
     with http_server(lambda _: answer) as server:
-        return Door(server.url, **door).fetch("/x")
+        return Door(server.url, OpenBudget(), **door).fetch("/x")
 
 
 def refusal(answer: Answer, **door: Any) -> LivermoreError:
@@ -42,9 +44,9 @@ def test_a_good_answer_is_its_json() -> None:
 
 def test_we_say_who_we_are_and_pass_parameters() -> None:
     with http_server(lambda _: Answer({})) as server:
-        Door(server.url + "/").fetch("/api/x", symbol="币安人生USDT", limit=5)
+        Door(server.url + "/", OpenBudget()).fetch("/api/x", symbol="币安人生USDT", limit=5)
     (asked,) = server.asked
-    assert asked.headers["User-Agent"].startswith("livermore/")
+    assert asked.headers["User-Agent"] == f"livermore/{version()}"
     assert (asked.path, asked.query) == ("/api/x", {"symbol": "币安人生USDT", "limit": "5"})
 
 
@@ -115,12 +117,12 @@ def test_nobody_listening_is_unavailable() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(VenueUnavailable):
-        Door(f"http://127.0.0.1:{port}", timeout_s=1).fetch("/x")
+        Door(f"http://127.0.0.1:{port}", OpenBudget(), timeout_s=1).fetch("/x")
 
 
 def test_the_door_leads_to_its_host_only() -> None:
     with http_server(lambda _: Answer({})) as server:
-        door = Door("http://127.0.0.1:9")
+        door = Door("http://127.0.0.1:9", OpenBudget())
         for elsewhere in (server.url, "https://127.0.0.1:9", "http://127.0.0.1:9@localhost"):
             with pytest.raises(LocalProtocolError):
                 door.get(elsewhere)

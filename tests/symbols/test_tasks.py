@@ -21,7 +21,7 @@ from symbols.models import ExchangeSymbol
 
 
 @pytest.fixture
-def venues(settings):
+def venues(settings, redis_state):
     """Two simulated venues, to which the settings point."""
     ready, done = threading.Event(), threading.Event()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from exchanges.binance.rest import BinanceRest
-from exchanges.venue import Endpoint
+from exchanges.venue import Budget, Endpoint
 from livermore.core.candle import Timeframe
 from livermore.core.errors import (
     GeoBlocked,
@@ -21,6 +21,7 @@ from livermore.core.errors import (
     VenueUnavailable,
 )
 from livermore.core.trade import Trade
+from tests.support.budgets import OpenBudget
 from tests.support.http_server import Answer, Asked, HttpServer, http_server
 
 BEGIN = 1_790_000_100_000  # aligned to five minutes
@@ -30,9 +31,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # python-
 
 
 @contextmanager
-def served(answer: Callable[[Asked], Answer], **rest: Any) -> Iterator[tuple[BinanceRest, HttpServer]]:
+def served(
+    answer: Callable[[Asked], Answer], budget: Budget | None = None, **rest: Any
+) -> Iterator[tuple[BinanceRest, HttpServer]]:
     with http_server(answer) as server:
-        yield BinanceRest(Endpoint(server.url, "wss://stream.example:9443"), **rest), server
+        yield BinanceRest(Endpoint(server.url, "wss://stream.example:9443"), budget or OpenBudget(), **rest), server
 
 
 def paths(table: dict[str, Any]) -> Callable[[Asked], Answer]:
@@ -83,7 +86,7 @@ def trade(number: int, at_ms: int) -> Trade:
 
 
 def test_nothing_is_contacted_before_the_first_call() -> None:
-    rest = BinanceRest(Endpoint("http://127.0.0.1:1", "ws://127.0.0.1:2"))
+    rest = BinanceRest(Endpoint("http://127.0.0.1:1", "ws://127.0.0.1:2"), OpenBudget())
     assert rest.socket_url(["BTCUSDT"]) == "ws://127.0.0.1:2/stream"
 
 

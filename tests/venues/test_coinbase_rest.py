@@ -22,6 +22,7 @@ from livermore.core.errors import (
     VenueUnavailable,
 )
 from livermore.core.trade import Trade
+from tests.support.budgets import OpenBudget
 from tests.support.http_server import Answer, Asked, HttpServer, http_server
 
 BEGIN = 1_790_000_100_000  # aligned to five minutes
@@ -32,7 +33,7 @@ MARKET = "/api/v3/brokerage/market"
 @contextmanager
 def served(answer: Callable[[Asked], Answer], **rest: Any) -> Iterator[tuple[CoinbaseRest, HttpServer]]:
     with http_server(answer) as server:
-        yield CoinbaseRest(Endpoint(server.url, "wss://advanced.example"), **rest), server
+        yield CoinbaseRest(Endpoint(server.url, "wss://advanced.example"), OpenBudget(), **rest), server
 
 
 def product(native: str, base: str, quote: str, **more: Any) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def rfc3339(at_ns: int) -> str:
 
 
 def test_nothing_is_contacted_before_the_first_call() -> None:
-    rest = CoinbaseRest(Endpoint("http://127.0.0.1:1", "ws://127.0.0.1:2"))
+    rest = CoinbaseRest(Endpoint("http://127.0.0.1:1", "ws://127.0.0.1:2"), OpenBudget())
     assert rest.socket_url(["BTC-USD"]) == "ws://127.0.0.1:2"
 
 

@@ -11,6 +11,7 @@ from exchanges.registry import venue
 from exchanges.venue import KEEP, Endpoint, Instrument, Lost, Ready
 from livermore.core.symbol import SymbolBook
 from livermore.core.trade import Nanos, Trade
+from tests.support.budgets import OpenBudget
 from tests.support.http_server import Answer, http_server
 from tests.support.recordings import recorded_frames, recorded_rows
 from tests.venues.conversation import LIMITS
@@ -32,7 +33,7 @@ FRAMES = [
 def instruments(slug: str) -> list[Instrument]:
     (row,) = recorded_rows(INSTRUMENTS[slug])
     with http_server(lambda _: Answer(text=row["text"])) as server:
-        return list(venue(slug).rest(Endpoint(server.url, "")).instruments())
+        return list(venue(slug).rest(Endpoint(server.url, ""), OpenBudget()).instruments())
 
 
 def book(slug: str) -> SymbolBook:
