@@ -32,6 +32,7 @@ _LOOK_EVERY_S = 1.0
 _SAY_MISSING_EVERY_S = 15.0
 _SAY_ALIVE_EVERY_S = 60.0
 _SIMULATORS_WITHIN_S = 60.0
+_FIRST_SIGNAL_WITHIN_S = 180.0
 _SAME_CTRL_C_S = 2.0
 
 
@@ -164,16 +165,17 @@ class Run:
         self._say(f"Livermore is ready: {url} after {time.monotonic() - self._begun:.0f} s; Ctrl-C stops it")
 
     def _until_first_candles(self) -> None:
-        said = time.monotonic()
-        while True:
+        """Say how far it is until there is something of everything to see, or it takes too long."""
+        begun, said, shown = time.monotonic(), 0.0, None
+        while time.monotonic() - begun < _FIRST_SIGNAL_WITHIN_S:
             counts = readiness.counts()
             if all(counts):
-                break
-            if time.monotonic() - said > _SAY_MISSING_EVERY_S:
+                self._say(f"{_shown(counts)}: everything is on screen after {time.monotonic() - self._begun:.0f} s")
+                return
+            if counts != shown and time.monotonic() - said > _SAY_MISSING_EVERY_S:
                 self._say(_shown(counts))
-                said = time.monotonic()
+                said, shown = time.monotonic(), counts
             self._pause(_LOOK_EVERY_S)
-        self._say(f"{_shown(counts)}: everything is on screen after {time.monotonic() - self._begun:.0f} s")
 
     def _serve(self) -> None:
         while True:
