@@ -170,3 +170,9 @@ def test_files_that_the_documents_name_exist(page: str) -> None:
     named |= set(re.findall(r"\]\((?!https?:|#)([^)#]+)\)", text))
     missing = sorted(name for name in named if not (ROOT / name).exists())
     assert not missing, f"{page} names {missing}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "DATA_CONTRACT.md", "ADDING_AN_EXCHANGE.md"])
+def test_management_commands_that_the_documents_name_exist(page: str) -> None:
+    named = set(re.findall(r"manage\.py ([a-z_0-9]+)", (ROOT / page).read_text()))
+    assert named <= {*get_commands(), "help"}
