@@ -128,6 +128,9 @@ class RestBudget:
                 # A call heavier than a slot gets a slot to itself.
                 if count > pool.allowed and not (pool is self._slots and count == weight):
                     free_ns = max(free_ns, pool.begin_ns(pool.index(now_ns) + 1))
+            slot_end_ns = self._slots.begin_ns(self._slots.index(now_ns) + 1)
+            if time.time_ns() >= slot_end_ns:  # we were held up: what is sent now belongs to a later slot
+                free_ns = max(free_ns, slot_end_ns)
             if free_ns <= now_ns:
                 return 0
             self._add(counters, -weight).execute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
 
@@ -104,6 +105,37 @@ def test_a_limit_may_end_at_a_date() -> None:
     refused = refusal(Answer({}, 429, {"Retry-After": formatdate(end_s, usegmt=True)}))
     assert isinstance(refused, RateLimited)
     assert abs(refused.until_ms / 1000 - end_s) < 1
+
+
+@pytest.mark.parametrize("status", [429, 418, 403])
+def test_a_limit_closes_the_budget(status: int) -> None:
+    budget = OpenBudget()
+    with http_server(lambda _: Answer({}, status, {"Retry-After": "7"})) as server, pytest.raises(RateLimited) as said:
+        Door(server.url, budget).fetch("/x")
+    assert budget.closed_until_ms == said.value.until_ms
+
+
+def test_each_request_takes_the_weight_of_its_path_and_hands_on_what_the_venue_counted() -> None:
+    budget = OpenBudget()
+
+    def used(headers: Mapping[str, str]) -> int | None:
+        return int(headers["x-used"]) if "x-used" in headers else None
+
+    with http_server(lambda asked: Answer({}, headers={"X-Used": "12"} if asked.query else {})) as server:
+        door = Door(server.url, budget, weights={"/heavy": 40}, used=used)
+        door.fetch("/heavy", all="yes")
+        door.fetch("/light")
+    assert (budget.spent, budget.heard) == ([40, 1], [12])
+
+
+def test_what_the_budget_refuses_is_not_sent() -> None:
+    class Spent(OpenBudget):
+        def spend(self, weight: int) -> None:
+            raise RateLimited("used up", 1)
+
+    with http_server(lambda _: Answer({})) as server, pytest.raises(RateLimited):
+        Door(server.url, Spent()).fetch("/x")
+    assert server.asked == []
 
 
 def test_a_silent_venue_is_left_after_the_time_out() -> None:

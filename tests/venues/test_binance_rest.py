@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from exchanges.binance.rest import BinanceRest
-from exchanges.venue import Budget, Endpoint
+from exchanges.registry import venue
+from exchanges.venue import Endpoint
 from livermore.core.candle import Timeframe
 from livermore.core.errors import (
     GeoBlocked,
@@ -31,11 +32,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # python-
 
 
 @contextmanager
-def served(
-    answer: Callable[[Asked], Answer], budget: Budget | None = None, **rest: Any
-) -> Iterator[tuple[BinanceRest, HttpServer]]:
+def served(answer: Callable[[Asked], Answer], **rest: Any) -> Iterator[tuple[BinanceRest, HttpServer]]:
     with http_server(answer) as server:
-        yield BinanceRest(Endpoint(server.url, "wss://stream.example:9443"), budget or OpenBudget(), **rest), server
+        yield BinanceRest(Endpoint(server.url, "wss://stream.example:9443"), OpenBudget(), **rest), server
 
 
 def paths(table: dict[str, Any]) -> Callable[[Asked], Answer]:
@@ -226,3 +225,23 @@ def test_failures_come_out_as_our_errors_not_as_the_sdks(answer: Answer, kind: t
             rest.klines("X", Timeframe.H1, BEGIN, BEGIN + 1)
         with pytest.raises(kind):
             rest.instruments()
+
+
+@pytest.mark.parametrize(("slug", "weights"), [("binance", [20, 2, 4, 80, 1]), ("binance_us", [10, 1, 1, 40, 1])])
+def test_every_call_takes_the_weight_its_page_states_and_the_minute_is_fed_back(slug: str, weights: list[int]) -> None:
+    counted = iter(["20", "22", "", "106x", "107"])
+    budget = OpenBudget()
+
+    def answer(asked: Asked) -> Answer:
+        body = {"exchangeInfo": {"symbols": []}, "time": {"serverTime": 1}}.get(asked.path.rpartition("/")[2], [])
+        return Answer(body, headers={"X-MBX-USED-WEIGHT-1M": next(counted)})
+
+    with http_server(answer) as server:
+        rest = venue(slug).rest(Endpoint(server.url, ""), budget)
+        rest.instruments()
+        rest.klines("X", Timeframe.M5, BEGIN, BEGIN + M5)
+        rest.trades("X", "X-Y", BEGIN, BEGIN + M5)
+        rest.volumes()
+        rest.time_ms()
+    assert budget.spent == weights
+    assert budget.heard == [20, 22, 107]
