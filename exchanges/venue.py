@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
@@ -89,12 +90,17 @@ NOTHING: Sequence[Event] = ()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an operator may lower in the exchange's row; see each field's unit."""
+    """What an operator may lower in the exchange's row; see each field's unit.
+
+    The last two come with the `SocketAddress` of a connection, where the venue says them there.
+    """
 
     topics_per_connection: int
     messages_per_second: float
     connection_lifetime_s: float | None
     silence_s: float = 60.0  # without any frame for so long, the connection is dead
+    ping_interval_s: float | None = None
+    ping_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,22 @@ class Endpoint:
 
     rest: str
     ws: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """Where one connection goes, and how the venue wants that one kept alive.
+
+    `url` may hold a token: it is not shown, and no message may quote its query.
+    """
+
+    url: str = field(repr=False)
+    ping_interval_s: float | None = None
+    ping_timeout_s: float | None = None
+
+    def within(self, limits: Limits) -> Limits:
+        """The limits of the row, and what is said here."""
+        return replace(limits, ping_interval_s=self.ping_interval_s, ping_timeout_s=self.ping_timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +157,16 @@ class Session(Protocol):
 
 @dataclass(slots=True)
 class Mapped:
-    """What a mapper made of some frames: trades, frames set aside (index, why), unknown natives."""
+    """What a mapper made of some frames: trades, frames set aside (index, why), unknown natives.
+
+    `unknown_fields` counts, by name, fields that the venue's published schema does not have; their frames are
+    mapped like any other. Only schemas that give every field a place (protobuf) can tell.
+    """
 
     trades: list[Trade] = field(default_factory=list)
     rejected: list[tuple[int, str]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
 
 
 class Mapper(Protocol):
@@ -169,9 +196,11 @@ class Rest(Protocol):
 
     Every request goes through a `Door` with the given budget and costs the weight that the venue's page
     states. Raises `Transient` kinds for time-outs, 5xx and 429/418, `GeoBlocked` for 451 and regional 403.
+
+    `socket_url` is asked anew for every connection; it may ask the venue. Most venues answer with a plain URL.
     """
 
-    def socket_url(self, natives: Collection[str]) -> str: ...
+    def socket_url(self, natives: Collection[str]) -> str | SocketAddress: ...
     def instruments(self) -> Sequence[Instrument]: ...
     def klines(self, native: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> Sequence[Kline]: ...
     def trades(self, native: str, symbol: str, start_ms: int, end_ms: int) -> Sequence[Trade]: ...
@@ -189,6 +218,7 @@ class Venue:
 
     `flat_when_idle` tells whether its klines fill an interval without trades (or leave it out).
     `turnover_cut` tells that its klines cut each trade's quote amount to the quote precision.
+    `schema_since` is the oldest upstream state of its messages in `proto/` that the mapper can read.
     """
 
     slug: str
@@ -201,3 +231,4 @@ class Venue:
     flat_when_idle: bool
     turnover_cut: bool = False
     has_turnover: bool = True
+    schema_since: date | None = None

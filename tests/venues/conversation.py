@@ -32,12 +32,13 @@ LIMITS = Limits(topics_per_connection=1024, messages_per_second=5.0, connection_
 class Player:
     """Ticks every 100 ms; `log` holds every event with its second since the opening.
 
-    `beat`, where given, is a frame that the venue sends every second; `{sequence}` in any frame becomes
-    the number of the frame on this connection.
+    `beat`, where given, is a frame that the venue sends every second, `greeting` one that it sends at once;
+    `{sequence}` in any frame becomes the number of the frame on this connection.
     """
 
     session: Session
     beat: str | None = None
+    greeting: str | None = None
     now_ns: int = START_NS
     log: list[tuple[float, Event]] = field(default_factory=list)
     _frames: int = 0
@@ -45,6 +46,8 @@ class Player:
 
     def open(self) -> None:
         self._note(self.session.opened(Nanos(self.now_ns)))
+        if self.greeting:
+            self.receive(self.greeting)
 
     def receive(self, frame: str) -> None:
         payload = frame.replace("{sequence}", str(self._frames)).encode()
