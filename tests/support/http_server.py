@@ -19,6 +19,7 @@ class Asked:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    method: str = "GET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def http_server(answer: Callable[[Asked], Answer]) -> Iterator[HttpServer]:
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            request = Asked(parts.path, dict(parse_qsl(parts.query)), dict(self.headers))
+            request = Asked(parts.path, dict(parse_qsl(parts.query)), dict(self.headers), self.command)
             asked.append(request)
             said = answer(request)
             is_closing.wait(said.delay_s)
@@ -64,6 +65,9 @@ def http_server(answer: Callable[[Asked], Answer]) -> Iterator[HttpServer]:
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()  # no venue is sent a body
 
         def log_message(self, *args: object) -> None:
             """Silent: pytest's output is for failures."""
