@@ -67,6 +67,9 @@ class Simulation:
     ) -> None:
         names = list(dict.fromkeys(venues)) or available()
         scripts = {name: load(name) for name in names}
+        options = options or Options()
+        if unknown := options.quirks - (known := frozenset().union(*(s.quirks for s in scripts.values()))):
+            raise InvalidInput(f"no quirk {sorted(unknown)} at these venues; accepted: {sorted(known)}")
         self._steps = _steps(scenario)
         self._ports = dict(ports or {})
         self._is_paused = is_paused
@@ -81,7 +84,7 @@ class Simulation:
         self._zero_ns = time.monotonic_ns()
         self.servers: dict[str, VenueServer] = {}
         for name, script in scripts.items():
-            stage = Stage(name, self.market, options or Options(), self.now_us, self.catch_up)
+            stage = Stage(name, self.market, options, self.now_us, self.catch_up)
             playback = next((p for p in playbacks if p.venue == name), None)
             self.servers[name] = VenueServer(stage, script.build(stage), playback)
 

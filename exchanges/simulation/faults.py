@@ -12,7 +12,7 @@ from exchanges.simulation.stage import Nonsense, SimulatedVenue, Stage
 from livermore.core.errors import InvalidInput
 
 REST_KINDS = ("rest_status", "rest_html", "rest_abort", "handshake")
-SOCKET_KINDS = ("cut", "abort", "silence", "duplicate", "drop", "shutdown")
+SOCKET_KINDS = ("cut", "abort", "silence", "duplicate", "drop", "lose", "shutdown")
 KINDS = (*SOCKET_KINDS, *(str(k) for k in Nonsense), *REST_KINDS)
 
 
@@ -45,9 +45,10 @@ class Faults:
     def strike(self, kind: str, **options: Any) -> None:
         """Let one fault happen now; raises `InvalidInput` for an unknown kind or option.
 
-        cut(code=1000) · abort · silence(for_s) · duplicate(count=1) · drop(count=1) · shutdown ·
+        cut(code=1000) · abort · silence(for_s) · duplicate(count=1) · drop(count=1) · lose(count=1) · shutdown ·
         malformed · unknown_symbol · huge_number · binary · rest_status(status, count, for_s) · rest_html ·
-        rest_abort · handshake(status=451, count, for_s)
+        rest_abort · handshake(status=451, count, for_s). `lose` acknowledges the next subscriptions and
+        forgets them, at the venues whose simulators ask the stage for it.
         """
         if kind not in KINDS:
             raise InvalidInput(f"fault {kind!r} does not exist; accepted: {' '.join(KINDS)}")
@@ -58,6 +59,8 @@ class Faults:
             self._trouble(kind, options)
         elif kind == "shutdown":
             self.venue.announce_end()
+        elif kind == "lose":
+            self.stage.topics_to_lose += int(options.get("count", 1))
         else:
             self._befall(kind, options)
 

@@ -70,6 +70,8 @@ class Flow:
         lot = listing.lot_units
         worth = price / 10**listing.price_places
         lots = max(count, int(quote / worth * 10**listing.lot_places) // lot)
+        if count > 1 and listing.alike and rng.random() < listing.alike:
+            return self.tape.append(time_us, price, (lots // count * lot,) * count, is_buy)
         return self.tape.append(time_us, price, _parts(lots, count, lot, rng), is_buy)
 
     def _choose(self, rng: random.Random) -> tuple[bool, float, int]:

@@ -16,8 +16,8 @@ class Listing:
 
     `tick` and `lot` are the venue's steps as decimal text. `trades_per_s` is its usual pace, at most one
     trade in minutes for a thin market. `bundled` is the share of prints that consist of several executions
-    under one aggregate id. Each trade's quote amount is cut to `quote_places` decimals. Match times are
-    multiples of `time_step_us`.
+    under one aggregate id, `alike` the share of these whose executions are equally large. Each trade's quote
+    amount is cut to `quote_places` decimals. Match times are multiples of `time_step_us`.
     """
 
     venue: str
@@ -28,6 +28,7 @@ class Listing:
     lot: str
     trades_per_s: float
     bundled: float = 0.0
+    alike: float = 0.0
     quote_places: int = 8
     time_step_us: int = 1000
     price_places: int = field(init=False)

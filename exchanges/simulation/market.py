@@ -21,6 +21,9 @@ FIRST_ID_S = 1_577_836_800
 SLICE_US = 60 * SECOND_US
 FIRST_EPISODE_S = 25
 EPISODE_EVERY_S = 40
+EARLY_EPISODE_EVERY_S = 15
+EARLY_S = 150
+"""Whoever has just started everything should see a signal soon, whenever streaming became warm."""
 EPISODE_BPS = (42.0, 75.0)
 FOLLOWERS_LAG_S = (12.5, 19.0)
 MOVERS = 9
@@ -166,7 +169,9 @@ class Market:
 
     def _begin_episode(self) -> None:
         """Time stops exactly here, however it is cut, so that an episode begins at its moment."""
-        at_us, self._next_episode_us = self._next_episode_us, self._next_episode_us + EPISODE_EVERY_S * SECOND_US
+        at_us = self._next_episode_us
+        is_early = at_us - self.start_us < EARLY_S * SECOND_US
+        self._next_episode_us += (EARLY_EPISODE_EVERY_S if is_early else EPISODE_EVERY_S) * SECOND_US
         bases = self._movable()
         if not self.has_episodes or not bases:
             return

@@ -19,7 +19,8 @@ class Playback:
     """`ws_file` holds one frame a line (`t`, `conn`, `dir`, `text` or `b64`), `rest_file` responses.
 
     Every connection hears the whole recording once, from its first message (or from connecting, where the
-    address names the streams), at `speed` times the recorded pace; None means as fast as it reads.
+    address names the streams or carries the token of a venue that speaks first), at `speed` times the
+    recorded pace; None means as fast as it reads.
     """
 
     venue: str

@@ -25,9 +25,13 @@ ANCHORS_USD = {
     "DOT": 4.12,
     "PEPE": 0.00000123,
     "NMR": 15.6,
+    "BSV": 27.4,
     "USDC": 1.0,
 }
 """Where each asset stands at the market's beginning; stable ones have no walk of their own."""
+
+WALKS_WITH = {"BSV": "LTC"}
+"""Assets that share another's walk: listing one more leaves every other path as it was."""
 
 DOLLARS = {"USD", "USDC"}
 TETHER = "USDT"
@@ -61,7 +65,7 @@ class Prices:
     def __init__(self, seed: int, origin_us: int) -> None:
         self._random = random.Random(f"{seed}|prices")  # noqa: S311 - a market, not a secret
         self._origin_us = origin_us
-        self._assets = sorted(a for a in ANCHORS_USD if a not in DOLLARS)
+        self._assets = sorted(set(ANCHORS_USD) - DOLLARS - set(WALKS_WITH))
         self._common = 0.0
         self._own = dict.fromkeys(self._assets, 0.0)
         self._tether = -3.0
@@ -108,7 +112,7 @@ class Prices:
     def _walk(self, asset: str, time_us: int) -> float:
         second, rest = divmod(time_us - self._origin_us, SECOND_US)
         index = second - self._first_s
-        points = self._grid[asset]
+        points = self._grid[WALKS_WITH.get(asset, asset)]
         while index + 1 >= len(points):
             self._step()
         return points[index] + (points[index + 1] - points[index]) * rest / SECOND_US

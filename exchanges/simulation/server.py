@@ -77,7 +77,7 @@ class VenueServer:
     def _opened(self, connection: Connection) -> None:
         if self._playback is None:
             self.venue.opened(connection)
-        elif "streams" in connection.request.query or connection.request.path.startswith("/ws/"):
+        elif {"streams", "token"} & set(connection.request.query) or connection.request.path.startswith("/ws/"):
             self._play(connection, self._playback)
 
     def _received(self, connection: Connection, kind: WSMsgType, content: str | bytes) -> None:

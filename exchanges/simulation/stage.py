@@ -19,11 +19,13 @@ from exchanges.simulation.tape import Tape
 @dataclass(frozen=True, slots=True)
 class Options:
     """How strictly time is kept: `scale` multiplies every period of a protocol, `lifetime_s` replaces a
-    connection's longest life, `weight_limit` a REST budget."""
+    connection's longest life, `weight_limit` a REST budget. `quirks` are ways in which a venue was also seen
+    to answer; each `Script` lists its own."""
 
     scale: float = 1.0
     lifetime_s: float | None = None
     weight_limit: int | None = None
+    quirks: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -31,7 +33,8 @@ class Stage:
     """One venue's share of the simulation: its market, its clock and its clients.
 
     `catch_up` must be called before an answer is computed, so that REST and stream agree. `halted` natives do
-    not trade and must be listed as such.
+    not trade and must be listed as such. So many of the next subscriptions as `topics_to_lose` says are
+    acknowledged and then forgotten.
     """
 
     slug: str
@@ -41,6 +44,7 @@ class Stage:
     catch_up: Callable[[], None]
     connections: dict[Connection, None] = field(default_factory=dict)
     halted: set[str] = field(default_factory=set)
+    topics_to_lose: int = 0
 
     def tape(self, native: str) -> Tape | None:
         """The record of one of this venue's listings."""
@@ -53,6 +57,17 @@ class Stage:
     def listings(self) -> list[Listing]:
         """This venue's listings."""
         return [x for x in self.market.listings if x.venue == self.slug]
+
+    def has(self, quirk: str) -> bool:
+        """Whether a quirk was asked for."""
+        return quirk in self.options.quirks
+
+    def loses_topic(self) -> bool:
+        """Whether the subscription just acknowledged must be forgotten; counts it."""
+        if not self.topics_to_lose:
+            return False
+        self.topics_to_lose -= 1
+        return True
 
     def is_over(self, since_s: float, period_s: float) -> bool:
         """Whether a protocol's period, scaled, has passed since a monotonic moment."""
@@ -100,3 +115,4 @@ class Script:
     listings: tuple[Listing, ...]
     build: Callable[[Stage], SimulatedVenue]
     leads: bool = False
+    quirks: frozenset[str] = frozenset()
