@@ -31,7 +31,7 @@ bench: $(INSTALLED)
 # Set DATABASE_URL, CELERY_BROKER_URL and STATE_REDIS_URL to the services that are to be tried.
 services: $(INSTALLED)
 	@$(PY) -m pytest -m services $(ARGS) || test $$? -eq 5
-	@$(PY) -m pytest tests/integration/test_end_to_end.py $(ARGS)
+	@$(PY) -m pytest tests/integration/test_end_to_end.py tests/integration/test_exact_candles.py $(ARGS)
 
 # The lock names versions and hashes, never where they come from.
 lock:

@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import kombu
+import psycopg
 import redis
 
-from livermore import embedded
+from exchanges import registry
+from livermore import embedded, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = ("DATABASE_URL", "CELERY_BROKER_URL", "STATE_REDIS_URL")
@@ -72,7 +75,7 @@ class Stack:
     def worker(self, name: str, queues: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
         """A solo worker on these queues."""
         return self.start(
-            name, "-m", "celery", "-A", "livermore", "worker", "-P", "solo", "-n", f"{name}@%h", "-Q",
+            name, "-m", "celery", "-A", "livermore", "worker", "-P", "solo", "-n", f"{name}-{os.getpid()}@%h", "-Q",
             ",".join(queues), "--without-gossip", "--without-mingle", "--loglevel", "INFO", **environment,
         )  # fmt: skip
 
@@ -128,10 +131,23 @@ def stack(var_dir: Path, environment: Mapping[str, str] | None = None) -> Iterat
     """A migrated, empty deployment."""
     running = Stack(var_dir, **(environment or {}))
     try:
+        _empty(running.environment["DATABASE_URL"], running.environment["CELERY_BROKER_URL"])
         running.manage("migrate", "--verbosity", "0", timeout_s=120)
-        if any(os.environ.get(name) for name in GIVEN):
-            running.manage("flush", "--no-input")
-            running.manage("migrate", "--verbosity", "0", timeout_s=120)
         yield running
     finally:
         running.stop()
+
+
+def _empty(database_url: str, broker_url: str) -> None:
+    """Services that were given may hold what another test left; what we started ourselves is new."""
+    if database_url.startswith("postgres"):
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            name = connection.info.dbname
+            assert "test" in name, f"refusing to empty the database {name!r}: its name does not say test"
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+    if broker_url.startswith("amqp"):
+        with kombu.Connection(broker_url) as connection:
+            for worker in processes.WORKERS.values():
+                for queue in processes.queues(worker, registry.slugs()):
+                    connection.default_channel.queue_delete(queue)
