@@ -47,6 +47,10 @@ class Batcher:
             or now_ns - self._arrivals[0][1] >= self.max_age_ns
         )
 
+    def due_in_s(self, now_ns: int) -> float:
+        """How long its age allows the batch to wait; not negative, for ever when there is nothing."""
+        return max(0.0, (self._arrivals[0][1] + self.max_age_ns - now_ns) / 1e9) if self._arrivals else float("inf")
+
     def take(self) -> FrameBatch | None:
         """What has been collected, as the next batch; None when there is nothing."""
         if not self._frames:

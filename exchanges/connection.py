@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import logging
 import secrets
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-
-import websocket
 
 from exchanges.batching import Batcher
 from exchanges.framing import FrameReader, Opcode
-from exchanges.venue import KEEP, Close, Event, Limits, Lost, Ready, Refused, Rest, Rotate, Send, Session, Venue
-from livermore.core.errors import (
-    GeoBlocked,
-    LivermoreError,
-    RateLimited,
-    RemoteProtocolError,
-    VenueUnavailable,
+from exchanges.transport import Transport
+from exchanges.venue import (
+    KEEP,
+    Close,
+    Event,
+    Keep,
+    Limits,
+    Lost,
+    Ready,
+    Refused,
+    Rest,
+    Rotate,
+    Send,
+    Session,
+    SocketAddress,
+    Venue,
 )
+from livermore.core.errors import LivermoreError, RemoteProtocolError, VenueUnavailable
 from livermore.core.frame import FrameBatch
 from livermore.core.trade import Nanos
 from livermore.logs import event
-from livermore.version import version
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0
 RECEIVE_TIMEOUT_S = 0.05
 GATHER_S = 0.01
 """After a small read the next one waits so long: one wake-up then brings many frames."""
-READ_BYTES = 256 * 1024
 SMALL_READ_BYTES = 16 * 1024
+HANDSHAKE_WITHIN_S = 30.0
+"""For name, TCP, TLS and HTTP together; each read of the handshake has a shorter time-out of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,9 @@ class Link:
 class Connection(threading.Thread):
     """A thread that owns one socket. Read its attributes from anywhere; change it only by its methods.
 
-    `ready_ns` is set when every topic is acknowledged, `ended` when the thread has said its last word;
-    `error` then tells why (None after `close`).
+    `opened_ns` is set by the handshake, `ready_ns` when every topic is acknowledged, `ended` when the thread
+    has said its last word; `error` then tells why (None after `close`). `last_frame_ns` is when anything last
+    came; `frames` counts market data only. `refused` natives are not served, `refusal` is the venue's reason.
     """
 
     def __init__(self, link: Link, natives: Collection[str]) -> None:
@@ -62,7 +69,9 @@ class Connection(threading.Thread):
         super().__init__(name=f"{link.venue.slug}-{self.id}", daemon=True)
         self._link = link
         self.natives = tuple(natives)
-        self.refused: set[str] = set()
+        self.refused: frozenset[str] = frozenset()
+        self.refusal = ""
+        self.opened_ns: int | None = None
         self.ready_ns: int | None = None
         self.last_frame_ns = 0
         self.frames = 0
@@ -71,8 +80,10 @@ class Connection(threading.Thread):
         self.ended = threading.Event()
         self.error: LivermoreError | None = None
         self._closing = threading.Event()
+        self._why_closed = ""
+        self._began_s = time.monotonic()
         self._wishes: deque[tuple[str, ...]] = deque()
-        self._socket: websocket.WebSocket | None = None
+        self._transport = Transport()
         self._batcher = Batcher(link.venue.slug, self.id, link.epoch)
 
     # ---- from other threads --------------------------------------------------------------------
@@ -82,9 +93,22 @@ class Connection(threading.Thread):
         self.natives = tuple(natives)
         self._wishes.append(self.natives)
 
-    def close(self) -> None:
-        """End soon: flush, close with 1000."""
-        self._closing.set()
+    def close(self, why: str = "") -> None:
+        """End soon: flush, close with 1000; `why` makes it a failure. A handshake under way is broken off."""
+        if not self._closing.is_set():
+            self._why_closed = why
+            self._closing.set()
+        if self.opened_ns is None:
+            self._transport.break_off()
+
+    def is_stuck(self) -> bool:
+        """Does its handshake take too long?"""
+        return self.opened_ns is None and time.monotonic() - self._began_s > HANDSHAKE_WITHIN_S
+
+    @property
+    def heard_ns(self) -> int:
+        """Until when we know that we missed nothing; 0 before the handshake."""
+        return self.last_frame_ns or self.opened_ns or 0
 
     # ---- the thread ----------------------------------------------------------------------------
 
@@ -99,73 +123,86 @@ class Connection(threading.Thread):
             event(log, "stream.crashed", logging.ERROR, venue=self._link.venue.slug, connection=self.id)
             log.exception("stream.crashed")
             self.error = VenueUnavailable(f"{type(error).__name__}: {error}")
-        finally:
+        try:
             self._flush()
-            self._hang_up()
+            self._transport.close()
+        finally:
+            if self._closing.is_set():
+                self.error = VenueUnavailable(self._why_closed) if self._why_closed else None
             self.ended.set()
             self._link.wake()
 
     def _converse(self) -> None:
+        told = self._link.rest.socket_url(self.natives)
+        address = told if isinstance(told, SocketAddress) else SocketAddress(told)
+        session = self._link.venue.session(address.within(self._link.limits), self.natives)
+        self._transport.open(address.url)
+        if self._closing.is_set():
+            return
         now = _now()
-        session = self._link.venue.session(self._link.limits, self.natives)
-        connection = self._socket = _connect(self._link.rest.socket_url(self.natives))
-        self.last_frame_ns = now
+        self.opened_ns = now
         reader = FrameReader()
-        self._obey(session.opened(_now()), connection)
-        while not self._closing.is_set():
-            chunk = _read(connection)
+        self._obey(session.opened(now))
+        is_last = False
+        while not is_last:
+            is_last = self._closing.is_set()  # what has arrived by then is still taken
+            chunk = self._transport.read(self._wait_s(now))
             now = _now()
             if chunk:
-                self._take(reader.feed(chunk), session, connection, now)
+                self._take(reader.feed(chunk), session, now)
             while self._wishes:
-                self._obey(session.follow(self._wishes.popleft(), now), connection)
-            self._obey(session.tick(now), connection)
+                natives = self._wishes.popleft()
+                self.refused &= frozenset(natives)
+                self._obey(session.follow(natives, now))
+            self._obey(session.tick(now))
             if self._batcher.is_due(now):
                 self._flush()
-            if chunk is not None and len(chunk) < SMALL_READ_BYTES:
+            if 0 < len(chunk) < SMALL_READ_BYTES:
                 time.sleep(GATHER_S)
 
-    def _take(
-        self, messages: list[tuple[int, bytes]], session: Session, connection: websocket.WebSocket, now: Nanos
-    ) -> None:
+    def _wait_s(self, now: Nanos) -> float:
+        return 0.0 if self._closing.is_set() else min(RECEIVE_TIMEOUT_S, self._batcher.due_in_s(now))
+
+    def _take(self, messages: list[tuple[int, bytes]], session: Session, now: Nanos) -> None:
         """Sort one read's messages into the batch and the conversation."""
         kept: list[bytes] = []
         keep, received = kept.append, session.received
-        for opcode, payload in messages:
-            if opcode <= Opcode.BINARY:
-                events = received(payload, now)
-                if events is KEEP:
-                    keep(payload)
-                elif events:
-                    self._obey(events, connection)
-            elif opcode == Opcode.PING:
-                _send(connection, payload, Opcode.PONG)
-            elif opcode == Opcode.CLOSE:
-                code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
-                self._batcher.add(kept, now)
-                words = payload[2:80].decode("utf-8", "replace")
-                raise VenueUnavailable(f"closed by the venue: {code} {words}".strip())
-        if messages:
-            self.last_frame_ns = now
-            self.frames += len(messages)
-        self._batcher.add(kept, now)
-        # One large read may hold several batches' worth.
-        if self._batcher.is_due(now):
-            self._flush()
+        try:
+            for opcode, payload in messages:
+                if opcode <= Opcode.BINARY:
+                    events = received(payload, now)
+                    if events is KEEP:
+                        keep(payload)
+                    elif events:
+                        # A frame that shows a loss may itself be market data.
+                        if Keep() in events:
+                            keep(payload)
+                        self._obey(events)
+                elif opcode == Opcode.PING:
+                    self._transport.send(payload, Opcode.PONG)
+                elif opcode == Opcode.CLOSE:
+                    raise VenueUnavailable(_farewell(payload))
+        finally:
+            self._batcher.add(kept, now)
+            self.frames += len(kept)
+            if messages:
+                self.last_frame_ns = now
 
-    def _obey(self, events: Collection[Event], connection: websocket.WebSocket) -> None:
+    def _obey(self, events: Collection[Event]) -> None:
         for happening in events:
             match happening:
                 case Send(text):
-                    _send(connection, text, Opcode.TEXT)
+                    self._transport.send(text)
                 case Ready():
                     self.ready_ns = self.ready_ns or _now()
                     self._link.wake()
                 case Refused(natives, why):
                     self.refused |= set(natives)
+                    self.refusal = why
                     event(log, "subscription.refused", logging.WARNING, connection=self.id, symbols=natives, why=why)
+                    self._link.wake()
                 case Lost(why):
-                    self.losses.append((self.last_frame_ns, _now()))
+                    self.losses.append((self.heard_ns, _now()))
                     event(log, "stream.lost", logging.WARNING, connection=self.id, why=why)
                     self._link.wake()
                 case Rotate(why):
@@ -181,66 +218,12 @@ class Connection(threading.Thread):
         if batch is not None:
             self._link.emit(batch)
 
-    def _hang_up(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            self._socket.close(status=1000, timeout=1)
-        except (OSError, websocket.WebSocketException) as error:
-            # Nobody is left to hear it; the socket is gone either way.
-            event(log, "stream.close_failed", logging.DEBUG, connection=self.id, error=error)
+
+def _farewell(payload: bytes) -> str:
+    """What a close frame says (RFC 6455 §5.5.1; 1005: no code)."""
+    code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+    return f"closed by the venue: {code} {payload[2:80].decode('utf-8', 'replace')}".strip()
 
 
 def _now() -> Nanos:
     return Nanos(time.time_ns())
-
-
-def _connect(url: str) -> websocket.WebSocket:
-    """The handshake is websocket-client's; its errors are translated here."""
-    try:
-        connection = websocket.create_connection(
-            url,
-            timeout=CONNECT_TIMEOUT_S,
-            header={"User-Agent": f"livermore/{version()}"},
-            sockopt=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
-            enable_multithread=False,
-        )
-    except websocket.WebSocketBadStatusException as error:
-        raise _refusal(error.status_code, error.resp_headers or {}) from None
-    except (OSError, websocket.WebSocketException, ValueError) as error:
-        raise VenueUnavailable(f"cannot connect: {error}") from None
-    connection.settimeout(RECEIVE_TIMEOUT_S)
-    return connection
-
-
-def _refusal(status: int, headers: Mapping[str, str]) -> LivermoreError:
-    if status == 451:
-        return GeoBlocked("the venue answers 451: not available from this location")
-    if status in (418, 429):
-        wait_s = headers.get("retry-after", "")
-        return RateLimited(f"the venue answers {status}", int(time.time() * 1000) + 1000 * int(wait_s or 5))
-    return VenueUnavailable(f"the handshake was answered with {status}")
-
-
-def _read(connection: websocket.WebSocket) -> bytes | None:
-    """Whatever has arrived, None when nothing did in time."""
-    try:
-        chunk: bytes = connection.sock.recv(READ_BYTES)
-    except TimeoutError:
-        return None
-    except OSError as error:
-        if "timed out" in str(error):
-            return None
-        raise VenueUnavailable(f"connection lost: {error}") from None
-    if not chunk:
-        raise VenueUnavailable("connection lost: closed without a close frame")
-    return chunk
-
-
-def _send(connection: websocket.WebSocket, payload: str | bytes, opcode: int) -> None:
-    try:
-        connection.settimeout(CONNECT_TIMEOUT_S)
-        connection.send(payload, opcode)
-        connection.settimeout(RECEIVE_TIMEOUT_S)
-    except (OSError, websocket.WebSocketException) as error:
-        raise VenueUnavailable(f"connection lost while sending: {error}") from None

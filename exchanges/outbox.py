@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -15,13 +16,17 @@ from livermore.logs import event
 log = logging.getLogger(__name__)
 
 MAX_QUEUED_BYTES = 256 * 1024 * 1024
+TRIES = 5
+"""An error that nobody foresaw may pass too; after so many tries the batch is at fault, not the broker."""
+BACKOFF_BASE_S = 0.25
+BACKOFF_CAP_S = 5.0
 
 
 class Outbox:
     """One thread that publishes batches in order and keeps them while the broker is away.
 
     When more than `max_bytes` wait, the oldest batch is dropped and handed to `shed`, which must record
-    the loss.
+    the loss; so is a batch that cannot be published at all.
     """
 
     def __init__(
@@ -33,15 +38,18 @@ class Outbox:
     ) -> None:
         self._publish, self._shed, self._max_bytes = publish, shed, max_bytes
         self._waiting: deque[FrameBatch] = deque()
+        self._in_hand: FrameBatch | None = None  # being published: it is not shed
         self._bytes = 0
         self._changed = threading.Condition()
-        self._is_stopping = False
+        self._give_up_at: float | None = None
+        self._surprises = 0
         self.published = 0
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Batches that have not been published."""
+        return len(self._waiting) + (self._in_hand is not None)
 
     def start(self) -> None:
         """Begin to publish."""
@@ -57,43 +65,66 @@ class Outbox:
                 oldest = self._waiting.popleft()
                 self._bytes -= _size(oldest)
                 dropped.append(oldest)
-            self._changed.notify()
+            self._changed.notify_all()
         for lost in dropped:
             self._shed(lost)
 
     def drain(self, timeout_s: float) -> bool:
-        """Stop taking; publish what waits. True when nothing is left."""
+        """Publish what waits, trying again until time is up, and end. True when nothing is left."""
         with self._changed:
-            self._is_stopping = True
-            self._changed.notify()
-        self._thread.join(timeout_s)
-        return not self._waiting
+            self._give_up_at = time.monotonic() + timeout_s
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return len(self) == 0
+
+    # ---- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        delay_s = 0.0
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_stopping)
-                if not self._waiting:
+        while (batch := self._next()) is not None:
+            self._surprises = tries = 0
+            while not self._is_done_with(batch):
+                tries += 1
+                if self._has_given_up(tries):
                     return
-                if delay_s:
-                    self._changed.wait(random.uniform(delay_s / 2, delay_s))  # noqa: S311 (jitter, not a secret)
-                batch = self._waiting.popleft()
-                self._bytes -= _size(batch)
-            try:
-                self._publish(batch)
-            except Transient as error:
-                self.failures += 1
-                delay_s = min(5.0, delay_s * 2 or 0.25)
-                event(log, "outbox.waiting", logging.WARNING, batch=batch.id, waiting=len(self) + 1, error=error)
-                with self._changed:
-                    self._waiting.appendleft(batch)
-                    self._bytes += _size(batch)
-                    if self._is_stopping:
-                        return
-            else:
-                delay_s = 0.0
-                self.published += 1
+
+    def _next(self) -> FrameBatch | None:
+        """The oldest batch, waited for; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._give_up_at is not None)
+            self._in_hand = self._waiting.popleft() if self._waiting else None
+            return self._in_hand
+
+    def _is_done_with(self, batch: FrameBatch) -> bool:
+        try:
+            self._publish(batch)
+        except Transient as error:
+            self.failures += 1
+            event(log, "outbox.waiting", logging.WARNING, batch=batch.id, waiting=len(self), error=error)
+            return False
+        except Exception:
+            # The top of a loop that must live.
+            self.failures += 1
+            log.exception("outbox.failed")
+            self._surprises += 1
+            if self._surprises < TRIES:
+                return False
+            self._shed(batch)
+        else:
+            self.published += 1
+        with self._changed:
+            self._in_hand = None
+            self._bytes -= _size(batch)
+        return True
+
+    def _has_given_up(self, tries: int) -> bool:
+        """Waits a moment before the next try; more batches do not shorten it, the end does."""
+        ceiling_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(tries, 10))
+        delay_s = random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311 (jitter, not a secret)
+        with self._changed:
+            was_ending = self._give_up_at is not None
+            self._changed.wait_for(lambda: not was_ending and self._give_up_at is not None, delay_s)
+            return self._give_up_at is not None and time.monotonic() >= self._give_up_at
 
 
 def _size(batch: FrameBatch) -> int:

@@ -1,0 +1,93 @@
+"""A place for one connection and its symbols; connections come and go, the slot stays."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from exchanges.connection import Connection
+from livermore.core.errors import RateLimited
+
+BACKOFF_BASE_S = 0.5
+BACKOFF_CAP_S = 60.0
+REMEMBERED_IDS = 1_000
+
+
+@dataclass(eq=False)
+class Slot:
+    """Everything a stream knows of one place; whoever changes it holds the stream's lock.
+
+    `since_ns` is since when it streams without interruption; `deaf_ns` since when it does not, once it did.
+    `fresh` are the symbols that have not streamed here yet, wanted since `fresh_ns`. `leaving` are replaced
+    connections that have not ended. `told_refused_ns` is until when refused symbols have been reported.
+    """
+
+    natives: tuple[str, ...] = ()
+    current: Connection | None = None
+    successor: Connection | None = None
+    leaving: list[Connection] = field(default_factory=list)
+    attempt: int = 0
+    retry_at: float = 0.0
+    error: str = ""
+    since_ns: int | None = None
+    deaf_ns: int | None = None
+    fresh: set[str] = field(default_factory=set)
+    fresh_ns: int = 0
+    told_refused_ns: int = 0
+    buried_frames: int = 0
+    ids: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED_IDS))
+
+    def connections(self) -> Iterator[Connection]:
+        """All that have not been buried."""
+        yield from filter(None, (self.current, self.successor))
+        yield from self.leaving
+
+    def carry(self, natives: tuple[str, ...]) -> None:
+        """Carry other symbols from now on; the connections are told."""
+        if natives == self.natives:
+            return
+        added = set(natives).difference(self.natives)
+        if added:
+            self.fresh_ns = time.time_ns()
+        self.fresh = (self.fresh | added).intersection(natives)
+        self.natives = natives
+        if not natives:
+            self.deaf_ns = None
+        for connection in filter(None, (self.current, self.successor)):
+            connection.follow(natives)
+
+    def wait(self, error: Exception) -> float:
+        """Back off after a failure, longer each time and never in step with others; says how long (s)."""
+        self.attempt += 1
+        ceiling_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(self.attempt, 10))
+        delay_s = random.uniform(0.1, ceiling_s)  # noqa: S311 (jitter, not a secret)
+        if isinstance(error, RateLimited):
+            delay_s += max(0.0, error.until_ms / 1000 - time.time())
+        self.retry_at = time.monotonic() + delay_s
+        self.error = str(error)
+        return delay_s
+
+    @property
+    def may_retry(self) -> bool:
+        """Is the back-off over?"""
+        return time.monotonic() >= self.retry_at
+
+    @property
+    def refused(self) -> set[str]:
+        """Its symbols that the venue does not serve."""
+        return self.current.refused & set(self.natives) if self.current is not None else set()
+
+    @property
+    def complaint(self) -> str:
+        """Why it does not stream."""
+        if self.current is not None and self.refused:
+            return f"{len(self.refused)} of {len(self.natives)} symbols refused: {self.current.refusal}"
+        return self.error
+
+    @property
+    def frames(self) -> int:
+        """Market data frames since the start."""
+        return self.buried_frames + sum(c.frames for c in self.connections())
