@@ -49,7 +49,8 @@ class Door(requests.Session):
     Every request takes its weight from `budget` first: that of its path in `weights`, else 1. `used` reads
     from an answer's headers what the venue has counted in its running window. No proxy and no credentials
     are taken from the environment. `is_403_regional` tells that this venue's 403 means geography whatever
-    its text; else only a text that speaks of it does.
+    its text; else only a text that speaks of it does. `pauses_s` says by status how long to wait where this
+    venue does not say.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Door(requests.Session):
         used: Callable[[Mapping[str, str]], int | None] = _untold,
         timeout_s: float = TIMEOUT_S,
         is_403_regional: bool = False,
+        pauses_s: Mapping[int, float] | None = None,
     ) -> None:
         super().__init__()
         self.base = base.rstrip("/")
@@ -69,6 +71,7 @@ class Door(requests.Session):
         self.used = used
         self.timeout_s = timeout_s
         self.is_403_regional = is_403_regional
+        self.pauses_s = _PAUSE_S | dict(pauses_s or {})
         self.trust_env = False
         self.headers["User-Agent"] = USER_AGENT
 
@@ -116,8 +119,8 @@ class Door(requests.Session):
         said = f"{where} {_message(response)}".rstrip()
         if status == 451 or (status == 403 and (self.is_403_regional or _REGIONAL.search(response.text))):
             return GeoBlocked(said)
-        if status in _PAUSE_S:
-            return RateLimited(said, int((time.time() + _pause_s(response)) * 1000))
+        if status in self.pauses_s:
+            return RateLimited(said, int((time.time() + _pause_s(response, self.pauses_s[status])) * 1000))
         if status == 401:
             return CredentialsRejected(said)
         if status == 408 or not 400 <= status < 500:
@@ -133,7 +136,7 @@ def shaped(answer: Any, shape: type[T]) -> T:
         raise RemoteProtocolError(f"an answer of another shape: {error}") from None
 
 
-def _pause_s(response: requests.Response) -> float:
+def _pause_s(response: requests.Response, default_s: float) -> float:
     """`Retry-After` in seconds or as a date, else Coinbase's `x-ratelimit-reset`, else a default."""
     for header in ("Retry-After", "x-ratelimit-reset"):
         said = response.headers.get(header, "")
@@ -144,7 +147,7 @@ def _pause_s(response: requests.Response) -> float:
                 return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
             except ValueError:
                 continue
-    return _PAUSE_S[response.status_code]
+    return default_s
 
 
 def _message(response: requests.Response) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -49,8 +50,8 @@ class Player:
         if self.greeting:
             self.receive(self.greeting)
 
-    def receive(self, frame: str) -> None:
-        payload = frame.replace("{sequence}", str(self._frames)).encode()
+    def receive(self, frame: str | bytes) -> None:
+        payload = frame.replace("{sequence}", str(self._frames)).encode() if isinstance(frame, str) else frame
         self._frames += 1
         self._note(self.session.received(payload, Nanos(self.now_ns)))
 
@@ -88,12 +89,19 @@ def play(script: dict[str, Any], factory: SessionFactory) -> Iterator[tuple[str,
         if step.get("open"):
             player.open()
         for frame in step.get("receive", ()):
-            player.receive(frame if isinstance(frame, str) else json.dumps(frame, separators=(",", ":")))
+            player.receive(_frame(frame))
         if "follow" in step:
             player.follow(step["follow"])
         happened = [_plain(event) for _, event in player.log[seen:]]
         seen = len(player.log)
         yield f"step {number} at {step['at']} s", step.get("expect", []), happened
+
+
+def _frame(said: str | dict[str, Any]) -> str | bytes:
+    """A frame of a script: text as it is, JSON, or `{"b64": …}` where the venue sends bytes."""
+    if isinstance(said, str):
+        return said
+    return base64.b64decode(said["b64"]) if "b64" in said else json.dumps(said, separators=(",", ":"))
 
 
 def _plain(event: Event) -> Any:
