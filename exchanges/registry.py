@@ -13,6 +13,7 @@ _VENUES = {
     "binance": "exchanges.binance",
     "binance_us": "exchanges.binance_us",
     "coinbase": "exchanges.coinbase",
+    "kucoin": "exchanges.kucoin",
 }
 
 

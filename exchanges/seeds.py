@@ -95,13 +95,12 @@ BINANCE_US: Mapping[str, Any] = {
 
 KUCOIN: Mapping[str, Any] = {
     "title": "KuCoin",
-    "enabled": False,  # no adapter yet
     "rest_url": "https://api.kucoin.com",
     "ws_url": "",  # told by its token reply
     "docs_url": f"{_KUCOIN_DOCS}/introduction",
     "terms_url": "https://www.kucoin.com/legal/terms-of-use",
     "home_url": "https://www.kucoin.com/trade/{base}-{quote}",
-    "topics_per_connection": 400,
+    "topics_per_connection": 300,  # 400 are allowed today, 300 were long
     "messages_per_second": Decimal(10),
     "connects_per_5min": 150,
     "connection_lifetime_s": 86_400,

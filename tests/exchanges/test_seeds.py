@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
-from exchanges import seeds
+from exchanges import registry, seeds
 from exchanges.models import Exchange
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +54,19 @@ def test_seeding_again_changes_no_row_an_operator_has_edited():
     assert seeds.create_missing(Exchange) == []
     row = Exchange.objects.get(slug="mexc")
     assert (row.topics_per_connection, row.geo_rules) == (10, {})
+
+
+def test_an_exchange_is_enabled_once_it_has_an_adapter():
+    assert set(Exchange.objects.filter(enabled=True).values_list("slug", flat=True)) == set(registry.slugs())
+
+
+def test_a_row_seeded_before_its_adapter_existed_is_enabled():
+    Exchange.objects.filter(slug="kucoin").update(enabled=False, topics_per_connection=400, tier1_size=7)
+    Exchange.objects.filter(slug="mexc").update(enabled=False)
+    import_module("exchanges.migrations.0003_enable_kucoin").enable(apps, None)
+    row = Exchange.objects.get(slug="kucoin")
+    assert (row.enabled, row.topics_per_connection, row.tier1_size) == (True, 300, 7)
+    assert not Exchange.objects.get(slug="mexc").enabled
 
 
 def test_seeding_creates_only_the_row_that_is_missing():

@@ -8,6 +8,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from exchanges.kucoin import VENUE
 from exchanges.venue import KEEP, Endpoint, Instrument, Lost
 from livermore.core.symbol import SymbolBook
@@ -16,6 +18,8 @@ from tests.support.budgets import OpenBudget
 from tests.support.http_server import Answer, http_server
 from tests.support.recordings import recorded_frames, recorded_rows
 from tests.venues.conversation import LIMITS
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the SDK's imports
 
 FRAMES = "kucoin/ws_spot_2021-04-25.jsonl.gz"
 MATCH = b'"topic":"/market/match:'

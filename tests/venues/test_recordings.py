@@ -20,6 +20,7 @@ INSTRUMENTS = {
     "binance": "binance/rest_exchangeInfo_2021-10-12.jsonl.gz",
     "binance_us": "binance_us/rest_exchangeInfo_2021-10-12.jsonl.gz",
     "coinbase": "coinbase/rest_products_advanced_2026-08-09.jsonl.gz",
+    "kucoin": "kucoin/rest_symbols_2021-04-25.jsonl.gz",
 }
 FRAMES = [
     ("binance", "binance/ws_spot_2021-10-12.jsonl.gz", b'"e":"aggTrade"'),
@@ -105,6 +106,7 @@ def test_the_recorded_list_maps_both_ways_without_a_collision(slug: str) -> None
         ("binance_us", "BTCUSDT", "BTC-USDT"),
         ("binance_us", "OMGBUSD", "OMG-BUSD"),
         ("coinbase", "BTC-USD", "BTC-USD"),
+        ("kucoin", "BCHSV-USDT", "BSV-USDT"),
     ],
 )
 def test_recorded_names_are_read_from_their_fields(slug: str, native: str, symbol: str) -> None:
