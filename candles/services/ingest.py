@@ -63,6 +63,8 @@ def ingest(body: dict[str, Any]) -> Ingested:
     pipe = state_redis().pipeline(transaction=False)
     for index, why in mapped.rejected:
         _set_aside(pipe, result, why, batch.frames[index])
+    for name, count in mapped.unknown_fields.items():
+        pipe.hincrby(keys.drift(batch.exchange), name, count)
     preview = _previews.setdefault(batch.exchange, Preview(batch.exchange))
     stored: dict[tuple[str, int], Slab] = {}
     for (symbol, open_ms), columns in slab.group(mapped.trades, batch.received_ns).items():

@@ -84,10 +84,10 @@ def _mapped(symbol: str, deal: PublicAggreDealsV3ApiItem) -> Trade:
 
 def _fault(deal: PublicAggreDealsV3ApiItem) -> str:
     if deal.tradeType not in _IS_BUY:
-        return f"tradeType {deal.tradeType}"
+        return "tradeType is neither 1 nor 2"
     if not deal.price:
         return "a deal without price"
-    return "a deal without quantity" if not deal.quantity else f"a deal at time {deal.time}"
+    return "time cannot be" if deal.quantity else "a deal without quantity"
 
 
 def _why_not_protobuf(frame: bytes) -> str | None:

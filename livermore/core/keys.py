@@ -127,6 +127,11 @@ def rejected(exchange: str) -> str:
     return f"rejected:{exchange}"
 
 
+def drift(exchange: str) -> str:
+    """Hash field of a frame that the venue's known schema does not have → how often it came."""
+    return f"drift:{exchange}"
+
+
 def quarantine(exchange: str) -> str:
     """List of the newest frames set aside, each with its reason."""
     return f"quarantine:{exchange}"

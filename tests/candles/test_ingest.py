@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.support.trades import Made
 
 pytestmark = pytest.mark.django_db
 
+FIXTURES = Path(__file__).resolve().parents[1] / "venues" / "fixtures"
 OPEN_MS = 1_770_000_000_000
 BTC = Bucket("BTC-USDT", OPEN_MS)
 
@@ -73,6 +75,16 @@ def test_a_bad_frame_is_set_aside_and_the_rest_goes_on(redis_state, caplog, bad,
     (kept,) = redis_state.lrange(keys.quarantine("binance"), 0, -1)
     assert base64.b64decode(json.loads(kept)["frame_b64"]) == bad
     assert [record.message for record in caplog.records] == ["batch.rejected"]
+
+
+def test_fields_that_no_schema_has_are_counted_by_name_and_their_trades_are_stored(redis_state):
+    ExchangeSymbol(exchange_id="mexc", native="BTCUSDT", base="BTC", quote="USDT", tier=1).save()
+    frames = [json.loads(line) for line in (FIXTURES / "mexc" / "frames.jsonl").read_text("utf-8").splitlines()]
+    grown = base64.b64decode(frames[5]["b64"])  # with a field 999, and a field 6 in its deal
+    result = ingest.ingest(wire.pack(FrameBatch("mexc", "c", 0, 1, (grown, grown), ((2, 1),))))
+    assert (result.trades, result.rejected) == (2, {})
+    counted = redis_state.hgetall(keys.drift("mexc"))
+    assert counted == {b"PushDataV3ApiWrapper.999": b"2", b"PublicAggreDealsV3ApiItem.6": b"2"}
 
 
 def test_an_unknown_symbol_is_counted_and_asks_for_a_sync_once(redis_state):
