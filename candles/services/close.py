@@ -55,17 +55,18 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
         return result
     started = time.perf_counter()
     found = ledger.slabs(exchange, buckets)
-    following = ledger.slabs(exchange, [Bucket(b.symbol, b.end_ms) for b in buckets])
     borders = ledger.edges(exchange, buckets)
     evidence = Evidence(exchange, buckets)
+    open_ended = [b for b, (_, after) in zip(buckets, borders, strict=True) if after is None and evidence.has_chain]
+    following = _following(exchange, open_ended)
     closed: list[Closed] = []
     edges: dict[Bucket, Edge] = {}
     again: list[Bucket] = []
-    for bucket, slabs, later, (before, after) in zip(buckets, found, following, borders, strict=True):
+    for bucket, slabs, (stored_before, after) in zip(buckets, found, borders, strict=True):
         earlier = Bucket(bucket.symbol, bucket.open_ms - BUCKET_MS)
-        before = edges.get(earlier, before)
+        before = edges.get(earlier, stored_before)
         folded, good = _folded(exchange, bucket, slabs, evidence.turnover_step(bucket.symbol))
-        witnesses = evidence.witnesses(bucket, folded, (before, after), good, _readable(later))
+        witnesses = evidence.witnesses(bucket, folded, (before, after), good, following.get(bucket, {}))
         verdict = judge(folded, replace(witnesses, is_covered=witnesses.is_covered and len(good) == len(slabs)))
         candle = evidence.candle(bucket, folded, verdict)
         if verdict.has_hole:
@@ -85,6 +86,12 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
     _ask_again(exchange, again, [b for b in buckets if evidence.coverage.is_unheard(b.end_ms)])
     _summarise(exchange, result, started)
     return result
+
+
+def _following(exchange: str, buckets: Sequence[Bucket]) -> dict[Bucket, dict[str, Slab]]:
+    """What has come of each one's successor: its trades can prove the border before it is closed itself."""
+    found = ledger.slabs(exchange, [Bucket(b.symbol, b.end_ms) for b in buckets])
+    return {bucket: _readable(slabs) for bucket, slabs in zip(buckets, found, strict=True)}
 
 
 def _ask_again(exchange: str, joined: Sequence[Bucket], unheard: Sequence[Bucket]) -> None:

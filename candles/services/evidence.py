@@ -26,6 +26,7 @@ class Evidence:
     def __init__(self, exchange: str, buckets: Sequence[Bucket]) -> None:
         self.exchange = exchange
         self.venue = registry.venue(exchange)
+        self.has_chain = self.venue.trade_ids is TradeIds.CONSECUTIVE
         self.coverage = coverage(exchange)
         self._gaps = _gaps(exchange, buckets)
         self._steps: dict[str, Decimal] = {}
@@ -54,16 +55,15 @@ class Evidence:
     ) -> Witnesses:
         """What speaks for and against this bucket; `later` are the slabs of the next one."""
         before, after = borders
-        is_consecutive = self.venue.trade_ids is TradeIds.CONSECUTIVE
         last = folded.last_id if folded else before.last if before else None
         first_after = after.first if after else None
-        if first_after is None and is_consecutive and last is not None:
+        if first_after is None and self.has_chain and last is not None:
             # The next bucket is still filling: its least id so far proves the border only if it fits.
             ids = [i for columns in later.values() for i in columns.ids if isinstance(i, int)]
             if ids and min(ids) == last + 1:
                 first_after = last + 1
         return Witnesses(
-            is_consecutive=is_consecutive,
+            is_consecutive=self.has_chain,
             last_before=before.last if before else None,
             first_after=first_after,
             is_covered=self._is_covered(bucket, slabs),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from candles.models import Gap
@@ -109,9 +111,11 @@ class Sections:
 
 
 def _trail(values: Iterable[bytes], now_ms: int) -> Trail:
-    points = [(int(at), float(price)) for at, price in (value.split(b"|") for value in values)]
-    points.sort()
-    return [point for point in points if now_ms - point[0] < TRAIL_SECONDS * 1000]
+    """Parsed as one column each: trails are most of what an evaluation reads."""
+    parts = b"|".join(values).split(b"|")
+    points = sorted(zip(map(int, parts[::2]), map(float, parts[1::2]), strict=True)) if len(parts) > 1 else []
+    # The ring keeps what a market that fell silent left in it.
+    return points[bisect_right(points, (now_ms - TRAIL_SECONDS * 1000, inf)) :]
 
 
 def _atr(macdv: bytes | None) -> tuple[float | None, bool]:

@@ -23,6 +23,7 @@ from livermore.logs import event as log_event
 log = logging.getLogger(__name__)
 
 ASK_EVERY_MS = 250
+TOUCHED_WITHIN_MS = 1_000
 ACTIVE_WITHIN_MS = 15_000
 """A base whose quotes did not change for so long has nothing to evaluate but its open signals."""
 LOCK_MS = 10_000
@@ -37,11 +38,13 @@ def should_evaluate() -> bool:
 
 @unavailable()
 def evaluate(now_ms: int, *, has_open: bool = False) -> int:
-    """Evaluate every base whose quotes changed lately; how many events came.
+    """Evaluate every base whose quotes have just changed; how many events came.
 
-    With `has_open` also the bases of signals that are open: without a trade time passes for them, too.
+    With `has_open` also those that changed a while ago and those of open signals: without a trade time
+    passes for them, too.
     """
-    bases = {base.decode() for base in state_redis().zrangebyscore(keys.touched(), now_ms - ACTIVE_WITHIN_MS, "+inf")}
+    since_ms = now_ms - (ACTIVE_WITHIN_MS if has_open else TOUCHED_WITHIN_MS)
+    bases = {base.decode() for base in state_redis().zrangebyscore(keys.touched(), since_ms, "+inf")}
     if has_open:
         bases |= _open_bases(now_ms)
     bases.difference_update(STABLES)

@@ -14,6 +14,7 @@ from candles.services import history
 from candles.services.record import Closed, record
 from exchanges.models import Exchange
 from exchanges.services import rest
+from exchanges.simulation.stage import Options
 from livermore.core import keys
 from livermore.core.candle import Candle, Kline, Quality, Reason, Source, Timeframe
 from livermore.core.errors import GeoBlocked, VenueUnavailable
@@ -28,6 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # python-binance's imports
 ]
 FIVE = Timeframe.M5
+PATIENT = Options(weight_limit=1_000_000)
 SUMS = ("open", "high", "low", "close", "volume", "turnover", "taker_buy_volume", "trades")
 
 
@@ -35,7 +37,8 @@ SUMS = ("open", "high", "low", "close", "volume", "turnover", "taker_buy_volume"
 def market():
     """An hour of trades up to now; what is before is invented by the venues."""
     open_ms = past(12)
-    with simulated("binance", "coinbase", start_ms=open_ms, is_paused=True, has_episodes=False) as running:
+    still = {"start_ms": open_ms, "is_paused": True, "has_episodes": False, "options": PATIENT}
+    with simulated("binance", "coinbase", **still) as running:
         running.call(running.simulation.advance, (now_ms() - open_ms) / 1000)
         running.open_ms = open_ms
         yield running
@@ -44,6 +47,7 @@ def market():
 @pytest.fixture
 def venues(market, redis_state, settings):
     settings.EXCHANGE_ENDPOINTS = market.endpoints
+    Exchange.objects.update(rest_weight=1_000_000)
     for slug in market.endpoints:
         symbols.sync(slug, rest(slug))
     return market

@@ -14,7 +14,9 @@ from candles.services.close import close
 from candles.services.record import Closed, record
 from candles.services.repair import LONGEST_NS, PAGE_MS, Repair, note, repair
 from exchanges import registry
+from exchanges.models import Exchange
 from exchanges.services import rest
+from exchanges.simulation.stage import Options
 from livermore.core.candle import Candle, Quality, Source, Timeframe
 from livermore.core.errors import GeoBlocked, VenueUnavailable
 from livermore.core.gap import Cause, Gap
@@ -31,6 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # python-binance's imports
 ]
 MARKETS = {"binance": ("BTCUSDT", "BTC-USDT"), "coinbase": ("BTC-USD", "BTC-USD")}
+PATIENT = Options(weight_limit=1_000_000)
 NS = 1_000_000
 MINUTE_MS = 60_000
 
@@ -39,7 +42,7 @@ MINUTE_MS = 60_000
 def market():
     """Half an hour of trades that ended a few minutes ago; the clock stands still."""
     open_ms = past(8)
-    with simulated(*MARKETS, start_ms=open_ms, is_paused=True, has_episodes=False) as running:
+    with simulated(*MARKETS, start_ms=open_ms, is_paused=True, has_episodes=False, options=PATIENT) as running:
         running.call(running.simulation.advance, 7 * 300)
         running.open_ms = open_ms
         yield running
@@ -49,6 +52,7 @@ def market():
 def venue(request, market, redis_state, settings):
     """One of the simulated venues, its symbols synced, its stream started two minutes into the first bucket."""
     settings.EXCHANGE_ENDPOINTS = market.endpoints
+    Exchange.objects.update(rest_weight=1_000_000)
     slug = request.param
     symbols.sync(slug, rest(slug))
     ExchangeSymbol.objects.filter(exchange_id=slug, name=MARKETS[slug][1]).update(tier=1)

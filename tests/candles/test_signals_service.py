@@ -173,6 +173,20 @@ def test_a_signal_of_an_asset_that_fell_silent_is_closed(redis_state):
     assert {e["outcome"] for e in published(redis_state) if e["phase"] == "closed"} == {"invalidated"}
 
 
+def test_a_base_that_rested_for_a_second_waits_for_the_sweep(redis_state):
+    play(redis_state, LEADER, FOLLOWER, from_s=15, to_s=16)
+    later_ms = START_MS + 16_000 + signals.TOUCHED_WITHIN_MS
+    evaluated = keys.suppressed()
+    for venue in (LEADER, FOLLOWER):
+        redis_state.hset(keys.stream(venue.exchange), "since_ms", later_ms)  # warming: an evaluation is counted
+        show(redis_state, venue, START_MS + 24_000)
+    redis_state.zadd(keys.touched(), {"BTC": START_MS + 24_000})
+    signals.evaluate(START_MS + 25_001)
+    assert not redis_state.exists(evaluated)
+    signals.evaluate(START_MS + 25_001, has_open=True)
+    assert redis_state.exists(evaluated)
+
+
 def test_an_old_row_that_nothing_remembers_is_not_looked_at_for_ever(redis_state):
     play(redis_state, LEADER, FOLLOWER, to_s=28)
     assert signals._open_bases(START_MS + 60_000) == {"BTC"}
