@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as Caution
 from django.db import DatabaseError
 
+import proto
 from exchanges import registry
 from exchanges.models import Exchange
 from livermore.settings import env
@@ -74,4 +75,20 @@ def environment_is_in_the_schema(app_configs: Any, **kwargs: Any) -> Sequence[Ch
             id="livermore.E006",
         )
         for name in unknown
+    ]
+
+
+@register()
+def message_schemas_are_new_enough(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """E007: the messages in `proto/` are of an older upstream state than a venue's mapper needs."""
+    revised_on = proto.revised_on()
+    needs = {slug: since for slug in registry.slugs() if (since := registry.venue(slug).schema_since)}
+    return [
+        Error(
+            f"the mapper of {slug!r} reads messages of {since}, and proto/REVISION is of {revised_on}",
+            hint="Compare proto/*.proto with the upstream repository, run proto/regenerate.sh, renew REVISION.",
+            id="livermore.E007",
+        )
+        for slug, since in needs.items()
+        if revised_on < since
     ]

@@ -14,6 +14,7 @@ _VENUES = {
     "binance_us": "exchanges.binance_us",
     "coinbase": "exchanges.coinbase",
     "kucoin": "exchanges.kucoin",
+    "mexc": "exchanges.mexc",
 }
 
 

@@ -118,7 +118,6 @@ KUCOIN: Mapping[str, Any] = {
 
 MEXC: Mapping[str, Any] = {
     "title": "MEXC",
-    "enabled": False,  # no adapter yet
     "rest_url": "https://api.mexc.com",
     "ws_url": "wss://wbs-api.mexc.com/ws",
     "docs_url": f"{_MEXC_DOCS}/introduction",

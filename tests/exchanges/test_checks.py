@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from django.core.checks import run_checks
 from django.db import connection
 
+import proto
 from candles import checks as candle_checks
 from exchanges import checks, registry
 from exchanges.models import Exchange
@@ -110,6 +113,17 @@ def test_e006_a_misspelt_variable_is_an_error_that_names_the_right_one(monkeypat
     [found] = checks.environment_is_in_the_schema(None)
     assert found.id == "livermore.E006"
     assert found.hint == "Accepted: LIVERMORE_REGION."
+
+
+def test_e007_messages_older_than_a_mapper_needs_are_an_error(monkeypatch):
+    assert checks.message_schemas_are_new_enough(None) == []
+    needs = [slug for slug in registry.slugs() if registry.venue(slug).schema_since]
+    assert needs
+    monkeypatch.setattr(proto, "revised_on", lambda: date(2025, 8, 1))
+    found = checks.message_schemas_are_new_enough(None)
+    assert ids(found) == ["livermore.E007"] * len(needs)
+    assert "2025-08-01" in found[0].msg
+    assert repr(needs[0]) in found[0].msg
 
 
 @pytest.mark.django_db

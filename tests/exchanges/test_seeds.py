@@ -67,6 +67,8 @@ def test_a_row_seeded_before_its_adapter_existed_is_enabled():
     row = Exchange.objects.get(slug="kucoin")
     assert (row.enabled, row.topics_per_connection, row.tier1_size) == (True, 300, 7)
     assert not Exchange.objects.get(slug="mexc").enabled
+    import_module("exchanges.migrations.0004_enable_mexc").enable(apps, None)
+    assert Exchange.objects.get(slug="mexc").enabled
 
 
 def test_seeding_creates_only_the_row_that_is_missing():

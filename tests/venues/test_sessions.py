@@ -15,6 +15,10 @@ from livermore.core.trade import Nanos
 from tests.venues.conversation import LIMITS, START_NS, TICK_NS, Player
 
 SECOND = 10 * TICK_NS
+MEXC_REFUSAL = (
+    '{"id":0,"code":0,"msg":"Subscribed successful! []. Not Subscribed successfully! '
+    '[spot@public.aggre.deals.v3.api.pb@100ms@A-B].  Reason： Blocked! "}'
+)
 
 
 @pytest.mark.parametrize("slug", slugs())
@@ -32,6 +36,7 @@ def test_more_symbols_than_a_connection_carries_are_our_own_mistake(slug: str) -
     [
         ("binance", b'{"code":2,"msg":"no","id":1}'),
         ("coinbase", b'{"type":"error","message":"BTC-USD is not a valid product"}'),
+        ("mexc", MEXC_REFUSAL.replace("A-B", "BTC-USD").encode()),
     ],
 )
 def test_a_refused_symbol_is_tried_again_only_after_it_was_dropped(slug: str, refusal: bytes) -> None:
@@ -67,6 +72,8 @@ def test_no_fuzzed_control_frame_raises_anything_but_a_protocol_error(slug: str)
         b'{"channel":"subscriptions","sequence_num":1,"events":[{"subscriptions":{"market_trades":["A-B"]}}]}',
         b'{"channel":"heartbeats","sequence_num":1,"events":[{"heartbeat_counter":1}]}',
         b'{"type":"error","message":"A-B: no"}',
+        b'{"id":0,"code":0,"msg":"PONG"}',
+        MEXC_REFUSAL.encode(),
     ]
     values = [b"null", b"[]", b"{}", b"[[1]]", b"-1", b"1e999", b'"x"', b"true", b"9" * 30]
     for _ in range(5_000):
