@@ -17,6 +17,7 @@ import websocket
 from exchanges.mexc.simulator_wire import deals_frame
 from exchanges.simulation.playback import Playback
 from exchanges.simulation.stage import Options
+from exchanges.simulator import available, load
 from tests.support.recordings import recorded_rows, recording
 from tests.support.simulation import Running, simulated
 
@@ -440,6 +441,12 @@ def test_each_endpoint_has_its_own_pool_and_insisting_is_banned():
         assert get(sim, "time").status_code == 200
         time.sleep(2.5)
         assert get(sim, "ticker/24hr").status_code == 200
+
+
+def test_all_venues_together_trade_sixty_to_eighty_times_a_second():
+    listings = [x for name in available() for x in load(name).listings]
+    assert {x.venue for x in listings} == set(available()) >= {VENUE, "kucoin"}
+    assert 60 <= sum(x.trades_per_s for x in listings) <= 80
 
 
 # ---- witnesses -------------------------------------------------------------------------------------
