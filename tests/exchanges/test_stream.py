@@ -150,6 +150,7 @@ def test_reconnects_are_jittered(caplog):
         run.until_state("streaming")
         assert run.stream.snapshot().sockets == 13
         sim.fault(COM, "abort")
+        until(lambda: run.stream.snapshot().errors == 13)
         run.until_state("streaming")
     waits = [r.fields["retry_s"] for r in caplog.records if r.getMessage() == "stream.disconnected"]
     assert len(waits) == 13
@@ -160,6 +161,7 @@ def test_reconnects_are_jittered(caplog):
 def test_silence_ends_a_connection():
     with simulated(COM, pace=3) as sim, streamed(sim, COM, silence_s=1.0) as run:
         run.until_state("streaming")
+        until(lambda: len(run.ids()) > 5)
         sim.fault(COM, "silence", for_s=60.0)
         run.until_state("backing_off")
         assert "no frame for 1 s" in run.stream.snapshot().reason
@@ -416,7 +418,7 @@ def test_many_changes_in_a_row_stay_within_the_venues_pace():
 def test_pause_closes_and_resume_confesses_what_was_missed():
     with simulated(COM, pace=3) as sim, streamed(sim, COM) as run:
         run.until_state("streaming")
-        run.until_caught_up()
+        until(lambda: len(run.ids()) > 5)
         run.stream.pause()
         until(lambda: not run.subscribed())
         until(lambda: run.stream.snapshot().sockets == 0)
