@@ -146,8 +146,8 @@ def test_bytes_that_mean_nothing_leave_no_memory_behind() -> None:
 
     def run() -> None:
         batch = [frame(*[GOOD | {"tradeId": str(n)} for n in range(dice.randrange(1, 9))]) for _ in range(2_000)]
-        for at, good in enumerate(batch):
-            noise = bytearray(good)
+        for at in range(0, len(batch), 2):
+            noise = bytearray(batch[at])
             for _ in range(dice.randrange(1, 6)):
                 noise[dice.randrange(len(noise))] = dice.randrange(256)
             batch[at] = bytes(noise[: dice.randrange(1, len(noise) + 1)])
@@ -161,4 +161,4 @@ def test_bytes_that_mean_nothing_leave_no_memory_behind() -> None:
         run()
     gc.collect()
     pages = int(size.read_text().split()[1]) - before
-    assert pages * resource.getpagesize() < 8_000_000, "20,000 frames leave less than 400 bytes each"
+    assert pages * resource.getpagesize() < 4_000_000, "20,000 frames leave less than 200 bytes each"
