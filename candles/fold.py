@@ -139,10 +139,15 @@ def widen(parts: Sequence[Candle], timeframe: Timeframe) -> Candle:
             taker_buy_volume=_total([c.taker_buy_volume for c in parts]),
             trades=_count([c.trades for c in parts]),
             revision=0,
-            source=Source.TRADES if all(c.source is Source.TRADES for c in parts) else Source.REST,
+            source=_source({c.source for c in parts}),
             quality=worst(c.quality for c in parts),
             reason=_reason(parts),
         )
+
+
+def _source(sources: set[Source]) -> Source:
+    """One adopted child makes the whole adopted, else one fetched child makes it fetched."""
+    return next(s for s in (Source.ADOPTED, Source.REST, Source.TRADES) if s in sources)
 
 
 def _total(values: Sequence[Decimal | None]) -> Decimal | None:

@@ -13,8 +13,8 @@ from kombu.exceptions import OperationalError
 import symbols.tasks
 from candles import ledger
 from candles.ledger import Bucket
+from candles.services import adopt, history, indicators, ingest, repair, signals
 from candles.services import close as closing
-from candles.services import history, indicators, ingest, repair, signals
 from exchanges import registry, wire
 from livermore.celery import TryAgain, app
 from livermore.core.candle import Candle
@@ -129,6 +129,25 @@ def repair_gap(exchange: str, symbol: str, from_ms: int, to_ms: int, ready_ms: i
         return
     if left:
         _enqueue_repair(left)
+
+
+@app.task(name="candles.adopt_gaps", expires=50)
+def adopt_gaps() -> None:
+    """Have the klines of gaps taken that trades cannot close, one task a symbol."""
+    for exchange, symbol in adopt.wanted():
+        adopt_klines.apply_async((exchange, symbol), queue=f"backfill.{exchange}")
+
+
+@app.task(name="candles.adopt", base=TryAgain)
+def adopt_klines(exchange: str, symbol: str) -> None:
+    """Take the venue's klines for the open gaps of one symbol."""
+    try:
+        changed = adopt.adopt(exchange, symbol)
+    except FINAL as error:
+        _log_refused("adopt.refused", exchange, symbol, error)
+        return
+    if changed:
+        _enqueue_indicators(exchange, [_series(candle) for candle in changed])
 
 
 @app.task(name="candles.load_history", base=TryAgain)

@@ -81,7 +81,7 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
             evidence.remember(candle)
             _log(candle, slabs, folded)
     result.candles = record(closed)
-    result.candles += record(_larger(result.candles))
+    result.candles += record(larger(result.candles))
     ledger.keep_edges(exchange, edges)
     _ask_again(exchange, again, [b for b in buckets if evidence.coverage.is_unheard(b.end_ms)])
     _summarise(exchange, result, started)
@@ -143,7 +143,7 @@ def _edge(folded: Folded | None, verdict: Verdict, before: Edge | None) -> Edge 
     return Edge(folded.first_id, folded.last_id, is_proven)
 
 
-def _larger(changed: Iterable[Candle]) -> list[Closed]:
+def larger(changed: Iterable[Candle]) -> list[Closed]:
     """The larger candles that the changed 5m candles complete; never one with a child missing."""
     now_ms = _now_ms()
     wanted = {

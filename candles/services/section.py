@@ -20,6 +20,7 @@ from candles.signals.section import CrossSection, Health, Market
 from exchanges.state import state_redis
 from livermore.core import keys
 from livermore.core.candle import BASE_TIMEFRAME
+from livermore.core.gap import Cause
 from livermore.core.symbol import Symbol
 from symbols.models import ExchangeSymbol
 
@@ -137,7 +138,9 @@ def _spread_bps(bid: str, ask: str) -> float | None:
 def _listings(generation: int) -> Mapping[tuple[str, str], Listing]:
     """Every trading symbol by (exchange, name), as of the beginning of this half minute."""
     recent_ns = (generation * _CACHE_S - TRAIL_SECONDS) * 1_000_000_000
-    gaps = Counter(Gap.objects.filter(closed_at=None, to_ns__gt=recent_ns).values_list("exchange_id", "symbol"))
+    # What was traded before a start belongs to its candle; the price now is not in doubt for it.
+    open_now = Gap.objects.filter(closed_at=None, to_ns__gt=recent_ns).exclude(cause=str(Cause.START))
+    gaps = Counter(open_now.values_list("exchange_id", "symbol"))
     return {
         (symbol.exchange_id, symbol.name): Listing(
             native=symbol.native,
