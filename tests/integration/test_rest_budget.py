@@ -58,7 +58,7 @@ def load(slug: str, instrument: Instrument) -> None:
                 time.sleep(max(0.0, error.until_ms / 1000 - time.time()))
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_history_at_ten_requests_a_second_is_never_refused(venue: Running, redis_state: redis.Redis) -> None:
     listed = services.rest("coinbase").instruments()[:SYMBOLS]
     counted = answers(venue, "coinbase")

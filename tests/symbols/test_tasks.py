@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django_celery_beat.models import PeriodicTask
 
 from exchanges import services as exchange_services
+from exchanges.models import Exchange
 from exchanges.simulator import Simulation
 from livermore.core import keys
 from symbols import services, tasks
@@ -71,7 +72,8 @@ def test_the_tasks_do_the_same(venues):
 def test_beat_asks_only_for_exchanges_that_stream(task, redis_state, redis_server):
     redis_state.hset(keys.stream("coinbase"), mapping={"state": "streaming"})
     redis_state.hset(keys.stream("binance"), mapping={"state": "idle"})
-    redis_state.hset(keys.stream("mexc"), mapping={"state": "streaming"})  # disabled
+    Exchange.objects.filter(slug="mexc").update(enabled=False)
+    redis_state.hset(keys.stream("mexc"), mapping={"state": "streaming"})
     task()
     with redis.Redis.from_url(redis_server.broker_url) as broker:
         queued = [json.loads(message)["headers"] for message in broker.lrange("default", 0, -1)]
@@ -87,6 +89,7 @@ def test_without_a_name_and_without_a_stream_nobody_is_contacted(redis_state, ca
 @pytest.mark.parametrize("command", ["sync_symbols", "refresh_tier1"])
 @pytest.mark.parametrize(("name", "said"), [("nope", "accepted: binance"), ("mexc", "disabled")])
 def test_an_unknown_or_disabled_exchange_exits_6_with_one_line(command, name, said):
+    Exchange.objects.filter(slug="mexc").update(enabled=False)
     with pytest.raises(CommandError, match=said) as caught:
         call_command(command, name)
     assert caught.value.returncode == 6
