@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -15,6 +16,7 @@ from exchanges.framing import FrameReader, Opcode
 from exchanges.transport import Transport
 from exchanges.venue import (
     KEEP,
+    Budget,
     Close,
     Event,
     Keep,
@@ -29,7 +31,7 @@ from exchanges.venue import (
     SocketAddress,
     Venue,
 )
-from livermore.core.errors import LivermoreError, RemoteProtocolError, VenueUnavailable
+from livermore.core.errors import LivermoreError, RateLimited, RemoteProtocolError, StoreUnavailable, VenueUnavailable
 from livermore.core.frame import FrameBatch
 from livermore.core.trade import Nanos
 from livermore.logs import event
@@ -46,11 +48,15 @@ HANDSHAKE_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What every connection of a stream shares. `emit` takes batches and never blocks for long."""
+    """What every connection of a stream shares. `emit` takes batches and never blocks for long.
+
+    `connects` grants attempts to connect, failed ones included, for all processes of this address.
+    """
 
     venue: Venue
     rest: Rest
     limits: Limits
+    connects: Budget
     epoch: int
     emit: Callable[[FrameBatch], None]
     wake: Callable[[], None]
@@ -132,11 +138,32 @@ class Connection(threading.Thread):
             self.ended.set()
             self._link.wake()
 
+    def _admitted(self) -> None:
+        """Take an attempt from the budget; raises `RateLimited` while there is none.
+
+        When the counter cannot be reached, market data comes first: the back-off of each slot bounds the attempts
+        then, and no process that starts anew gets its lease without the same store.
+        """
+        try:
+            self._link.connects.spend(1)
+        except StoreUnavailable as error:
+            event(log, "stream.uncounted", logging.WARNING, connection=self.id, error=error)
+
+    def _open(self, url: str) -> None:
+        """Shake hands; a 418 or 429 stops every process of this address."""
+        try:
+            self._transport.open(url)
+        except RateLimited as refusal:
+            with contextlib.suppress(StoreUnavailable):
+                self._link.connects.close(refusal.until_ms)
+            raise
+
     def _converse(self) -> None:
+        self._admitted()
         told = self._link.rest.socket_url(self.natives)
         address = told if isinstance(told, SocketAddress) else SocketAddress(told)
         session = self._link.venue.session(address.within(self._link.limits), self.natives)
-        self._transport.open(address.url)
+        self._open(address.url)
         if self._closing.is_set():
             return
         now = _now()

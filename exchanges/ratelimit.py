@@ -1,4 +1,4 @@
-"""The REST budget of an exchange: one for all processes, counted in the state Redis.
+"""What may be asked of an exchange, REST calls and connections: for all processes, counted in the state Redis.
 
 A venue counts weight over a window that nobody here can align with: its clock is not ours, and some windows
 begin with the first request. So a window is cut into slots, nine where the limit allows, each holding a tenth
@@ -17,6 +17,9 @@ from livermore.core.errors import InvalidInput, RateLimited
 
 PATIENCE_S = 5.0
 """How long a call waits for its turn; below a task's time limit, and longer waits are better spent queued."""
+
+CONNECT_WINDOW_S = 300
+"""Of the row's `connects_per_5min`."""
 
 BACKGROUND_SHARE = 0.4
 """Of a window: history and repairs must leave room for what a person or a running stream waits for."""
@@ -53,25 +56,34 @@ class Pool:
         return 2 * self.window_s * 1000 // self.parts + _KEPT_MS
 
 
-class RestBudget:
+class SharedBudget:
     """Fulfils `Budget`: `weight` per `window_s` of an exchange for all processes together.
 
-    `share` is the part of each window that this user may take; `patience_s` how long a call may wait.
+    `kind` says of what, each being counted and closed on its own. `share` is the part of each window that this
+    user may take; `patience_s` how long a call may wait.
     """
 
     def __init__(
-        self, exchange: str, weight: int, window_s: int, *, share: float = 1.0, patience_s: float = PATIENCE_S
+        self,
+        exchange: str,
+        weight: int,
+        window_s: int,
+        *,
+        kind: str = "rest",
+        share: float = 1.0,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.exchange = exchange
+        self.kind = kind
         self.patience_s = patience_s
         per_slot = max(1, weight // _TENTH)
         slots = max(1, weight // per_slot - 1)
         window_s = max(1, window_s)
-        self._whole = Pool("rest", window_s, 1, slots * per_slot)
-        self._slots = Pool("slot", window_s, slots, per_slot)
+        self._whole = Pool(kind, window_s, 1, slots * per_slot)
+        self._slots = Pool(f"{kind}-slot", window_s, slots, per_slot)
         self._pools = [self._whole, self._slots]
         if share < 1 and window_s >= _SHARED_FROM_S:
-            self._pools.append(Pool("background", window_s, 1, int(self._whole.allowed * share)))
+            self._pools.append(Pool(f"{kind}-background", window_s, 1, int(self._whole.allowed * share)))
 
     def spend(self, weight: int) -> None:
         """Take `weight`, waiting until a slot has room for it.
@@ -83,12 +95,12 @@ class RestBudget:
         if weight > most:
             raise InvalidInput(
                 f"a call of weight {weight} does not fit the {most} that {self.exchange} allows here per "
-                f"{self._whole.window_s} s; raise its rest_weight"
+                f"{self._whole.window_s} s; raise its limit of {self.kind}"
             )
         deadline_ns = time.time_ns() + int(self.patience_s * _SECOND)
         while free_ns := self._try(weight):
             if free_ns > deadline_ns:
-                raise RateLimited(f"{self.exchange}: its REST budget is used up", -(-free_ns // 1_000_000))
+                raise RateLimited(f"{self.exchange}: its {self.kind} budget is used up", -(-free_ns // 1_000_000))
             time.sleep(max(0.0, (free_ns - time.time_ns()) / _SECOND))
 
     def told(self, used: int) -> None:
@@ -110,7 +122,7 @@ class RestBudget:
     def close(self, until_ms: int) -> None:
         """The venue refused: nobody sends before `until_ms`; an earlier, longer ban stays. Raises
         `StoreUnavailable`."""
-        key = keys.limit_closed(self.exchange)
+        key = keys.limit_closed(self.exchange, self.kind)
         with unavailable():
             pipe = state_redis().pipeline(transaction=False)
             pipe.zadd(key, {"until": until_ms}, gt=True)
@@ -122,7 +134,8 @@ class RestBudget:
         now_ns = time.time_ns()
         counters = {keys.limit(self.exchange, p.name, p.index(now_ns)): p for p in self._pools}
         with unavailable():
-            *counts, closed_ms = self._add(counters, weight).zscore(keys.limit_closed(self.exchange), "until").execute()
+            asking = self._add(counters, weight).zscore(keys.limit_closed(self.exchange, self.kind), "until")
+            *counts, closed_ms = asking.execute()
             free_ns = int(closed_ms or 0) * 1_000_000
             for pool, count in zip(counters.values(), counts[::2], strict=True):
                 # A call heavier than a slot gets a slot to itself.

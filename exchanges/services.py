@@ -10,7 +10,7 @@ from django.conf import settings
 from exchanges import geo, observed, registry
 from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
-from exchanges.ratelimit import BACKGROUND_SHARE, RestBudget
+from exchanges.ratelimit import BACKGROUND_SHARE, CONNECT_WINDOW_S, SharedBudget
 from exchanges.venue import Budget, Rest
 from livermore.core.errors import GeoBlocked, InvalidInput
 
@@ -52,6 +52,12 @@ def budget(slug: str) -> Budget:
     return _budget(Exchange.objects.get(pk=slug), 1.0)
 
 
+def connects(slug: str) -> Budget:
+    """The budget of connection attempts, as its row says now. It never waits: a stream has its own back-off."""
+    row = Exchange.objects.get(pk=slug)
+    return SharedBudget(slug, row.connects_per_5min, CONNECT_WINDOW_S, kind="connects", patience_s=0)
+
+
 def geo_verdict(row: Exchange) -> geo.Verdict:
     """May this host contact the exchange at the addresses in use? An address on this machine is no venue."""
     if geo.is_loopback(row.endpoint()):
@@ -66,7 +72,7 @@ def streaming() -> list[str]:
 
 
 def _budget(row: Exchange, share: float) -> Budget:
-    return RestBudget(row.slug, row.rest_weight, row.rest_window_s, share=share)
+    return SharedBudget(row.slug, row.rest_weight, row.rest_window_s, share=share)
 
 
 @lru_cache(maxsize=2)

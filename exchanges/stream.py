@@ -12,7 +12,7 @@ from exchanges.outbox import Outbox
 from exchanges.placement import place
 from exchanges.slot import Slot
 from exchanges.snapshot import StreamSnapshot
-from exchanges.venue import Limits, Rest, TradeIds, Venue
+from exchanges.venue import Budget, Limits, Rest, TradeIds, Venue
 from livermore.core.candle import BUCKET_NS
 from livermore.core.errors import GeoBlocked
 from livermore.core.frame import FrameBatch
@@ -31,8 +31,9 @@ CLOCK_MARGIN_NS = 5_000_000_000
 class Stream:
     """The connections of one exchange. All methods return at once, but for `stop`.
 
-    `publish` may block and may raise `Transient`: a thread of its own waits for it. `report` must return at
-    once and must not raise: no gap is told twice. `names` are native → canonical.
+    `connects` is asked before every attempt to connect. `publish` may block and may raise `Transient`: a thread
+    of its own waits for it. `report` must return at once and must not raise: no gap is told twice. `names` are
+    native → canonical.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Stream:
         limits: Limits,
         natives: Collection[str],
         *,
+        connects: Budget,
         epoch: int,
         publish: Callable[[FrameBatch], None],
         report: Callable[[Gap], None],
@@ -50,7 +52,7 @@ class Stream:
         self._venue, self._limits, self._names, self._report = venue, limits, dict(names), report
         self._outbox = Outbox(publish, self._shed)
         self._wake = threading.Event()
-        self._link = Link(venue, rest, limits, epoch, self._outbox.put, self._wake.set)
+        self._link = Link(venue, rest, limits, connects, epoch, self._outbox.put, self._wake.set)
         self._slots: list[Slot] = []
         self._lock = threading.RLock()
         self._is_running, self._is_paused, self._refusal = False, False, ""

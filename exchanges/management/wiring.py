@@ -104,6 +104,7 @@ def _stream(plan: Plan, names: Mapping[str, str], epoch: int, report: Callable[[
         venue.rest(plan.endpoint, exchanges.services.budget(plan.slug)),
         plan.limits,
         list(names),
+        connects=exchanges.services.connects(plan.slug),
         epoch=epoch,
         publish=candles.tasks.publish_batch,
         report=report,

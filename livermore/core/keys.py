@@ -187,9 +187,9 @@ def limit(exchange: str, pool: str, window: int) -> str:
     return f"limit:{exchange}:{pool}:{window}"
 
 
-def limit_closed(exchange: str) -> str:
-    """Sorted set with one member, `until`: nothing is asked of the venue's REST before that score (ms)."""
-    return f"limit:{exchange}:closed"
+def limit_closed(exchange: str, pool: str) -> str:
+    """Sorted set with one member, `until`: nothing of this pool is spent before that score (ms)."""
+    return f"limit:{exchange}:{pool}:closed"
 
 
 def channel_forming(exchange: str, symbol: str, timeframe: str) -> str:

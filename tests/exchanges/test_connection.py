@@ -17,10 +17,11 @@ import pytest
 from exchanges import connection as engine
 from exchanges import registry
 from exchanges.connection import Connection, Link
-from exchanges.venue import KEEP, Event, Limits, Lost, Ready, Session
+from exchanges.venue import KEEP, Budget, Event, Limits, Lost, Ready, Session
 from livermore.core.errors import GeoBlocked, RateLimited, RemoteProtocolError, VenueUnavailable
 from livermore.core.frame import FrameBatch
 from tests.bench.venue_server import framed
+from tests.support.budgets import OpenBudget
 from tests.support.raw_server import raw_server, receive, self_signed, shake_hands
 from tests.support.trades import make
 from tests.support.waiting import until
@@ -57,7 +58,10 @@ class Run:
 
 @contextmanager
 def connected(
-    serve: Serve, tls: ssl.SSLContext | None = None, session: Callable[..., Session] | None = None
+    serve: Serve,
+    tls: ssl.SSLContext | None = None,
+    session: Callable[..., Session] | None = None,
+    connects: Budget | None = None,
 ) -> Iterator[Run]:
     """Starts a connection of one symbol to the server; at the end both are gone."""
     venue = registry.venue("binance")
@@ -66,7 +70,8 @@ def connected(
     with raw_server(serve, tls) as port:
         scheme = "wss" if tls else "ws"
         batches: list[FrameBatch] = []
-        link = Link(venue, At(f"{scheme}://127.0.0.1:{port}/stream"), LIMITS, 1, batches.append, lambda: None)  # type: ignore[arg-type]
+        rest = At(f"{scheme}://127.0.0.1:{port}/stream")
+        link = Link(venue, rest, LIMITS, connects or OpenBudget(), 1, batches.append, lambda: None)  # type: ignore[arg-type]
         run = Run(Connection(link, ["BTCUSDT"]), batches)
         run.connection.start()
         try:
@@ -145,10 +150,13 @@ def test_a_handshake_answered_by_garbage_is_an_unavailable_venue(said):
 )
 def test_a_limiter_at_the_handshake_tells_until_when(status, header, wait_s):
     said = f"HTTP/1.1 {status} No\r\n{header}\r\nContent-Length: 0\r\n\r\n".encode()
-    with connected(answering(said)) as run:
+    connects = OpenBudget()
+    with connected(answering(said), connects=connects) as run:
         error = run.until_ended()
         assert isinstance(error, RateLimited)
         assert abs(error.until_ms / 1000 - time.time() - wait_s) < 2
+    assert connects.spent == [1], "failed handshakes count"
+    assert connects.closed_until_ms == error.until_ms, "and this one stops everybody"
 
 
 def test_451_at_the_handshake_is_geography():

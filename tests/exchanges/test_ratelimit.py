@@ -17,7 +17,7 @@ import redis
 
 from exchanges import ratelimit
 from exchanges.http import Door
-from exchanges.ratelimit import RestBudget
+from exchanges.ratelimit import SharedBudget
 from livermore.core.errors import InvalidInput, RateLimited, StoreUnavailable
 from tests.support.http_server import Answer, http_server
 from tests.support.redis_server import RedisServer
@@ -73,7 +73,7 @@ def test_however_a_window_lies_it_holds_no_more_than_the_limit(
     limit: int, window_s: int, weights: tuple[int, ...], clock: Clock
 ) -> None:
     chance = random.Random(limit)
-    budget = RestBudget("toy", limit, window_s, patience_s=3600)
+    budget = SharedBudget("toy", limit, window_s, patience_s=3600)
     grants = []
     begun_ns = clock.now_ns + chance.randrange(window_s * SECOND)
     clock.now_ns = begun_ns
@@ -87,7 +87,7 @@ def test_however_a_window_lies_it_holds_no_more_than_the_limit(
 
 
 def test_a_full_slot_makes_a_call_wait_for_the_next_and_no_longer(clock: Clock) -> None:
-    budget = RestBudget("toy", 10, 1)
+    budget = SharedBudget("toy", 10, 1)
     begun_ns = clock.now_ns
     for _ in range(9):
         budget.spend(1)
@@ -95,7 +95,7 @@ def test_a_full_slot_makes_a_call_wait_for_the_next_and_no_longer(clock: Clock) 
 
 
 def test_a_wait_beyond_our_patience_is_left_to_the_caller_who_learns_the_time(clock: Clock) -> None:
-    budget = RestBudget("toy", 20, 60, patience_s=5)
+    budget = SharedBudget("toy", 20, 60, patience_s=5)
     budget.spend(2)
     begun_ns = clock.now_ns
     with pytest.raises(RateLimited) as refused:
@@ -108,7 +108,7 @@ def test_a_wait_beyond_our_patience_is_left_to_the_caller_who_learns_the_time(cl
 
 
 def test_a_refused_call_leaves_nothing_behind(clock: Clock) -> None:
-    budget = RestBudget("toy", 100, 60, patience_s=0)
+    budget = SharedBudget("toy", 100, 60, patience_s=0)
     budget.spend(6)
     for _ in range(5):
         with pytest.raises(RateLimited):
@@ -117,12 +117,12 @@ def test_a_refused_call_leaves_nothing_behind(clock: Clock) -> None:
 
 
 def test_a_call_that_no_window_can_hold_is_said_to_the_operator(clock: Clock) -> None:
-    with pytest.raises(InvalidInput, match="raise its rest_weight"):
-        RestBudget("toy", 50, 60).spend(80)
+    with pytest.raises(InvalidInput, match="raise its limit of rest"):
+        SharedBudget("toy", 50, 60).spend(80)
 
 
 def test_a_call_heavier_than_a_slot_gets_one_to_itself(clock: Clock) -> None:
-    budget = RestBudget("toy", 500, 60, patience_s=0)
+    budget = SharedBudget("toy", 500, 60, patience_s=0)
     budget.spend(80)
     with pytest.raises(RateLimited):
         budget.spend(1)
@@ -130,12 +130,12 @@ def test_a_call_heavier_than_a_slot_gets_one_to_itself(clock: Clock) -> None:
 
 def test_exchanges_have_budgets_of_their_own(clock: Clock) -> None:
     for exchange in ("toy", "other"):
-        RestBudget(exchange, 10, 1, patience_s=0).spend(1)
+        SharedBudget(exchange, 10, 1, patience_s=0).spend(1)
 
 
 def test_what_may_wait_takes_its_share_and_leaves_the_rest(clock: Clock) -> None:
-    urgent = RestBudget("toy", 1000, 60, patience_s=5)
-    patient = RestBudget("toy", 1000, 60, share=0.4, patience_s=5)
+    urgent = SharedBudget("toy", 1000, 60, patience_s=5)
+    patient = SharedBudget("toy", 1000, 60, share=0.4, patience_s=5)
     for _ in range(18):  # 360 are four tenths of the 900 that are used of 1000
         clock.now_ns += 7 * SECOND // 5
         patient.spend(20)
@@ -146,7 +146,7 @@ def test_what_may_wait_takes_its_share_and_leaves_the_rest(clock: Clock) -> None
 
 
 def test_a_window_of_a_second_is_not_divided_by_who_asks(clock: Clock) -> None:
-    budget = RestBudget("toy", 10, 1, share=0.4)
+    budget = SharedBudget("toy", 10, 1, share=0.4)
     begun_ns = clock.now_ns
     for _ in range(18):
         budget.spend(1)
@@ -156,7 +156,7 @@ def test_a_window_of_a_second_is_not_divided_by_who_asks(clock: Clock) -> None:
 def test_without_redis_nothing_is_sent(settings: Any) -> None:
     settings.STATE_REDIS_URL = "redis://127.0.0.1:1/0"
     with http_server(lambda _: Answer({})) as server, pytest.raises(StoreUnavailable):
-        Door(server.url, RestBudget("toy", 10, 1)).fetch("/x")
+        Door(server.url, SharedBudget("toy", 10, 1)).fetch("/x")
     assert server.asked == []
 
 
@@ -164,8 +164,8 @@ def test_without_redis_nothing_is_sent(settings: Any) -> None:
 
 SPEND = """
 import threading
-from exchanges.ratelimit import RestBudget
-budget = RestBudget("toy", 40, 2, patience_s=60)
+from exchanges.ratelimit import SharedBudget
+budget = SharedBudget("toy", 40, 2, patience_s=60)
 def spend():
     for _ in range(15):
         budget.spend(1)
@@ -181,7 +181,8 @@ def test_two_processes_of_two_threads_keep_one_limit(redis_server: RedisServer, 
         subprocess.Popen([sys.executable, "-c", SPEND], cwd=ROOT, env=environment) for _ in range(2)
     ]
     assert [process.wait(60) for process in processes] == [0, 0]
-    counts = {int(key.rpartition(b":")[2]): int(redis_state.get(key)) for key in redis_state.keys("limit:toy:slot:*")}
+    slots = redis_state.keys("limit:toy:rest-slot:*")
+    counts = {int(key.rpartition(b":")[2]): int(redis_state.get(key)) for key in slots}
     assert sum(counts.values()) == 60
     # Nine slots are two seconds: however these lie, they touch ten.
     assert max(sum(counts.get(first + n, 0) for n in range(10)) for first in counts) <= 40
@@ -198,7 +199,7 @@ def test_after_429_nobody_calls_before_the_time_the_venue_named(redis_state: red
         return Answer({}, 429, {"Retry-After": "3"}) if len(arrivals) == 1 else Answer({})
 
     def insist(_: int) -> None:
-        door = Door(server.url, RestBudget("toy", 1000, 10, patience_s=0.05))
+        door = Door(server.url, SharedBudget("toy", 1000, 10, patience_s=0.05))
         while len(arrivals) < 8:
             try:
                 door.fetch("/x")
@@ -207,7 +208,7 @@ def test_after_429_nobody_calls_before_the_time_the_venue_named(redis_state: red
 
     with http_server(answer) as server:
         with pytest.raises(RateLimited):
-            Door(server.url, RestBudget("toy", 1000, 10)).fetch("/x")
+            Door(server.url, SharedBudget("toy", 1000, 10)).fetch("/x")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(insist, range(4)))
     assert arrivals[1] - arrivals[0] >= 3
@@ -215,31 +216,31 @@ def test_after_429_nobody_calls_before_the_time_the_venue_named(redis_state: red
 
 def test_a_ban_closes_for_everybody_and_a_shorter_pause_does_not_end_it(clock: Clock) -> None:
     ban_ms, short_ms = (NOON_S + 7200) * 1000, (NOON_S + 3) * 1000
-    RestBudget("toy", 1000, 60).close(ban_ms)
-    RestBudget("toy", 1000, 60).close(short_ms)
+    SharedBudget("toy", 1000, 60).close(ban_ms)
+    SharedBudget("toy", 1000, 60).close(short_ms)
     with pytest.raises(RateLimited) as refused:
-        RestBudget("toy", 1000, 60).spend(1)
+        SharedBudget("toy", 1000, 60).spend(1)
     assert refused.value.until_ms == ban_ms
-    RestBudget("other", 1000, 60).spend(1)
+    SharedBudget("other", 1000, 60).spend(1)
     clock.now_ns = ban_ms * 1_000_000
-    RestBudget("toy", 1000, 60).spend(1)
+    SharedBudget("toy", 1000, 60).spend(1)
 
 
 def test_a_418_is_asked_once(redis_state: redis.Redis) -> None:
     with http_server(lambda _: Answer({"code": -1003}, 418, {"Retry-After": "259200"})) as server:
         for _ in range(3):
             with pytest.raises(RateLimited) as refused:
-                Door(server.url, RestBudget("toy", 1000, 60)).fetch("/x")
+                Door(server.url, SharedBudget("toy", 1000, 60)).fetch("/x")
             assert refused.value.until_ms / 1000 > time.time() + 259_000
     assert len(server.asked) == 1
-    assert 0 < redis_state.ttl("limit:toy:closed") <= 7 * 86_400
+    assert 0 < redis_state.ttl("limit:toy:rest:closed") <= 7 * 86_400
 
 
 # ---- the venue's own count -------------------------------------------------------------------------
 
 
 def test_a_higher_count_of_the_venue_raises_ours_until_its_window_ends(clock: Clock) -> None:
-    budget = RestBudget("toy", 100, 60, patience_s=0)
+    budget = SharedBudget("toy", 100, 60, patience_s=0)
     clock.now_ns += 30 * SECOND
     budget.spend(4)
     budget.told(86)
@@ -254,6 +255,6 @@ def test_a_higher_count_of_the_venue_raises_ours_until_its_window_ends(clock: Cl
 
 def test_a_count_of_the_window_before_is_not_taken_for_this_one(clock: Clock) -> None:
     clock.now_ns += 2 * SECOND
-    budget = RestBudget("toy", 100, 60, patience_s=0)
+    budget = SharedBudget("toy", 100, 60, patience_s=0)
     budget.told(100)
     budget.spend(1)

@@ -44,6 +44,7 @@ class Streamed:
             self.venue.rest(Endpoint(**sim.endpoints[slug]), OpenBudget()),
             Limits(**LIMITS | limits),
             self.natives,
+            connects=OpenBudget(),
             epoch=1,
             publish=self._publish,
             report=self.gaps.append,

@@ -129,7 +129,7 @@ def venue() -> Iterator[StrictVenue]:
 def client(venue: StrictVenue) -> Client:
     batches: list[FrameBatch] = []
     rest = VENUE.rest(Endpoint(venue.rest_url, ""), OpenBudget())
-    return Client(Link(VENUE, rest, LIMITS, 1, batches.append, lambda: None), batches)
+    return Client(Link(VENUE, rest, LIMITS, OpenBudget(), 1, batches.append, lambda: None), batches)
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> str:
