@@ -197,7 +197,7 @@ class Coinbase:
         has_heartbeats = "heartbeats" in listener.channels
         if has_heartbeats and now_s - listener.beat_s >= 1.0:
             listener.beat_s = max(listener.beat_s + 1.0, now_s - 0.5)
-            self._beat(connection, now_s)
+            self._beat(connection, listener, now_s)
         patience_s = IDLE_S if listener.channels else FIRST_MESSAGE_S
         if (not has_heartbeats and self._stage.is_over(listener.heard_s, patience_s)) or (
             lifetime_s is not None and now_s - connection.opened_s >= lifetime_s
@@ -205,13 +205,10 @@ class Coinbase:
             listener.heard_s = connection.opened_s = now_s
             connection.close(1000)
 
-    def _beat(self, connection: Connection, now_s: float) -> None:
-        listener: Listener = connection.notes
-        # The venue's counter never repeats or skips, even where a beat leaves late.
-        listener.beats = listener.beats + 1 if listener.beats else max(1, int(now_s - self._began_s))
-        up_s = now_s - self._began_s
+    def _beat(self, connection: Connection, listener: Listener, now_s: float) -> None:
         now = datetime.fromtimestamp(self._stage.now_us() / 1e6, UTC)
-        text = f"{now:%Y-%m-%d %H:%M:%S.%f}000 +0000 UTC m=+{up_s:.9f}"
+        text = f"{now:%Y-%m-%d %H:%M:%S.%f}000 +0000 UTC m=+{now_s - self._began_s:.9f}"
+        listener.beats += 1  # never repeats or skips, even where a beat leaves late
         self._say(connection, "heartbeats", {"current_time": text, "heartbeat_counter": listener.beats})
 
     def _show_candles(self) -> None:
