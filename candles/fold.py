@@ -8,6 +8,7 @@ from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from itertools import compress, repeat
 from operator import mul
 
+from candles.outlier import doubtful, is_calm
 from candles.slab import Slab, identities, numbers
 from livermore.core.candle import Candle, Reason, Source, Timeframe, worst
 from livermore.core.exact import EXACT
@@ -52,10 +53,32 @@ def fold(slabs: Mapping[str, Slab], *, turnover_step: Decimal | None = None) -> 
     trade's quote amount is cut to that step before it is added, as some venues do.
     """
     rows, conflicts = _distinct(slabs)
+    prices = numbers([row[3] for row in rows]) if rows else []
+    return _fold(rows, prices, conflicts, turnover_step)
+
+
+def fold_believed(
+    slabs: Mapping[str, Slab], reference: Decimal | None, *, turnover_step: Decimal | None = None
+) -> tuple[Folded | None, int]:
+    """`fold` without the trades that `outlier` doubts, and how many those are; `reference` is the price before."""
+    rows, conflicts = _distinct(slabs)
+    prices = numbers([row[3] for row in rows]) if rows else []
+    if is_calm(prices, reference):
+        return _fold(rows, prices, conflicts, turnover_step), 0
+    # Only a bucket with a jump pays for the order.
+    ordered = sorted(zip(rows, prices, strict=True), key=lambda pair: pair[0][:2])
+    doubted = doubtful([price for _, price in ordered], [row[6] for row, _ in ordered], reference)
+    kept = [pair for position, pair in enumerate(ordered) if position not in doubted]
+    return _fold([row for row, _ in kept], [price for _, price in kept], conflicts, turnover_step), len(doubted)
+
+
+def _fold(
+    rows: Sequence[Row], prices: Sequence[Decimal], conflicts: int, turnover_step: Decimal | None
+) -> Folded | None:
     if not rows:
         return None
-    times, ids, executions, price_texts, quantity_texts, buys, are_rest = zip(*rows, strict=True)
-    prices, quantities = numbers(list(price_texts)), numbers(list(quantity_texts))
+    times, ids, executions, _, quantity_texts, buys, are_rest = zip(*rows, strict=True)
+    quantities = numbers(list(quantity_texts))
     order = list(zip(times, ids, range(len(rows)), strict=True))
     with localcontext(EXACT):
         amounts: Iterable[Decimal] = map(mul, prices, quantities)

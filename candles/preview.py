@@ -13,6 +13,7 @@ from decimal import Decimal, localcontext
 from operator import mul
 from typing import Any
 
+from candles.outlier import is_near
 from candles.slab import Slab
 from livermore.core import keys
 from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS
@@ -49,11 +50,18 @@ class Preview:
     def __init__(self, exchange: str) -> None:
         self.exchange = exchange
         self._forming: dict[str, Forming] = {}
+        self._doubted: dict[str, Decimal] = {}
 
     def last_price(self, symbol: str) -> Decimal | None:
         """The last accepted price here, None before the first."""
         forming = self._forming.get(symbol)
         return forming.close if forming else None
+
+    def is_confirmed(self, symbol: str, price: Decimal) -> bool:
+        """Did the doubted trade before this one trade near here, too? Then the market has moved."""
+        doubted = self._doubted.get(symbol)
+        self._doubted[symbol] = price
+        return doubted is not None and is_near(price, doubted)
 
     def stage(
         self, pipe: Any, symbol: str, open_ms: int, slab: Slab, prices: list[Decimal], quantities: list[Decimal]

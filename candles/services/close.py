@@ -6,11 +6,10 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from candles import ledger, window
 from candles.audit import Verdict, judge
-from candles.fold import Folded, fold, widen
+from candles.fold import Folded, fold, fold_believed, widen
 from candles.ledger import Bucket, Edge
 from candles.services.coverage import coverage
 from candles.services.evidence import Evidence
@@ -65,9 +64,10 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
     for bucket, slabs, (stored_before, after) in zip(buckets, found, borders, strict=True):
         earlier = Bucket(bucket.symbol, bucket.open_ms - BUCKET_MS)
         before = edges.get(earlier, stored_before)
-        folded, good = _folded(exchange, bucket, slabs, evidence.turnover_step(bucket.symbol))
+        folded, doubted, good = _folded(evidence, bucket, slabs)
         witnesses = evidence.witnesses(bucket, folded, (before, after), good, following.get(bucket, {}))
-        verdict = judge(folded, replace(witnesses, is_covered=witnesses.is_covered and len(good) == len(slabs)))
+        is_covered = witnesses.is_covered and len(good) == len(slabs)
+        verdict = judge(folded, replace(witnesses, is_covered=is_covered, doubted=doubted))
         candle = evidence.candle(bucket, folded, verdict)
         if verdict.has_hole:
             result.holes.append(bucket)
@@ -108,27 +108,29 @@ def _readable(slabs: Mapping[str, Slab | None]) -> dict[str, Slab]:
 
 
 def _folded(
-    exchange: str, bucket: Bucket, slabs: Mapping[str, Slab | None], step: Decimal | None
-) -> tuple[Folded | None, dict[str, Slab]]:
-    """The fold, and the slabs it was made of: one that is nonsense is counted and left out."""
+    evidence: Evidence, bucket: Bucket, slabs: Mapping[str, Slab | None]
+) -> tuple[Folded | None, int, dict[str, Slab]]:
+    """The fold, how many trades it doubts, and the slabs it was made of; one that is nonsense is left out."""
     good = _readable(slabs)
+    reference, step = evidence.price_before(bucket), evidence.turnover_step(bucket.symbol)
     try:
-        folded = fold(good, turnover_step=step)
+        folded, doubted = fold_believed(good, reference, turnover_step=step)
     except _NONSENSE:
-        good = {name: slab for name, slab in good.items() if _is_foldable(name, slab)}
-        folded = fold(good, turnover_step=step)
+        good = {name: slab for name, slab in good.items() if _is_foldable(slab)}
+        folded, doubted = fold_believed(good, reference, turnover_step=step)
     if len(good) < len(slabs):
         bad = sorted(set(slabs) - set(good))
-        ledger.count_rejected(exchange, "slab cannot be folded", len(bad))
+        ledger.count_rejected(evidence.exchange, "slab cannot be folded", len(bad))
         event(
-            log, "slab.rejected", logging.ERROR, exchange=exchange, symbol=bucket.symbol, open=bucket.open_ms, slabs=bad
-        )
-    return folded, good
+            log, "slab.rejected", logging.ERROR, exchange=evidence.exchange, symbol=bucket.symbol,
+            open=bucket.open_ms, slabs=bad,
+        )  # fmt: skip
+    return folded, doubted, good
 
 
-def _is_foldable(name: str, slab: Slab) -> bool:
+def _is_foldable(slab: Slab) -> bool:
     try:
-        fold({name: slab})
+        fold({"": slab})
     except _NONSENSE:
         return False
     return True

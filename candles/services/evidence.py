@@ -45,6 +45,11 @@ class Evidence:
         """The step to which the venue cuts each trade's quote amount, None where it does not."""
         return self._steps.get(symbol)
 
+    def price_before(self, bucket: Bucket) -> Decimal | None:
+        """The close before this bucket, None where none is known."""
+        previous = self._previous.get(bucket)
+        return previous.close if previous else None
+
     def witnesses(
         self,
         bucket: Bucket,

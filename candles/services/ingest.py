@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from django.db import DatabaseError
+
 from candles import ledger, slab
+from candles.outlier import is_near
 from candles.preview import Preview
 from candles.slab import Slab
 from exchanges import registry, wire
 from exchanges.state import state_redis, unavailable
 from exchanges.venue import Mapped, Venue
 from livermore.core import keys
-from livermore.core.errors import FrameRejected
+from livermore.core.errors import FrameRejected, StoreUnavailable
 from livermore.core.frame import FrameBatch
 from livermore.core.symbol import Symbol, SymbolBook
 from livermore.core.trade import Trade
@@ -28,9 +31,6 @@ from symbols import services as symbols
 log = logging.getLogger(__name__)
 
 BOOK_LIFE_S = 30.0
-JUMP = Decimal("0.2")
-"""A price this far from the last one is set aside unless another venue is near it; REST is then the judge."""
-NEAR = Decimal("0.05")
 QUARANTINE_KEPT = 100
 SAMPLE_BYTES = 2_000
 
@@ -68,11 +68,14 @@ def ingest(body: dict[str, Any]) -> Ingested:
     preview = _previews.setdefault(batch.exchange, Preview(batch.exchange))
     stored: dict[tuple[str, int], Slab] = {}
     for (symbol, open_ms), columns in slab.group(mapped.trades, batch.received_ns).items():
-        good, prices, quantities = _sane(pipe, result, venue, batch, preview, symbol, columns)
-        if good is not None:
-            stored[symbol, open_ms] = good
-            preview.stage(pipe, symbol, open_ms, good, prices, quantities)
-            result.trades += len(prices)
+        sane = _sane(pipe, result, venue, batch, symbol, columns)
+        if sane is None:
+            continue
+        stored[symbol, open_ms] = sane[0]
+        result.trades += len(sane[1])
+        shown = _shown(pipe, result, venue, batch, preview, symbol, sane)
+        if shown is not None:
+            preview.stage(pipe, symbol, open_ms, *shown)
             result.bases.add(Symbol.parse(symbol).base)
     now_ms = time.time_ns() // 1_000_000
     ledger.stage(pipe, batch.exchange, batch.id, stored, now_ms)
@@ -103,9 +106,18 @@ def should_sync(exchange: str, again_s: int) -> bool:
 
 
 def _book(exchange: str) -> SymbolBook:
+    """The names of an exchange, read again every half minute.
+
+    Raises `StoreUnavailable` when the database does not answer and nothing is known yet.
+    """
     loaded_at, book = _books.get(exchange, (0.0, SymbolBook(exchange)))
     if time.monotonic() - loaded_at > BOOK_LIFE_S or not book.names:
-        book = symbols.book(exchange)
+        try:
+            book = symbols.book(exchange)
+        except DatabaseError as error:
+            if not book.names:
+                raise StoreUnavailable(f"the database does not answer: {error}") from error
+            event(log, "book.stale", logging.WARNING, exchange=exchange, error=error)
         _books[exchange] = (time.monotonic(), book)
     return book
 
@@ -119,58 +131,64 @@ def _with_fresh_book(venue: Venue, batch: FrameBatch, mapped: Mapped) -> Mapped:
 
 
 def _sane(
+    pipe: Any, result: Ingested, venue: Venue, batch: FrameBatch, symbol: str, columns: Slab
+) -> tuple[Slab, list[Decimal], list[Decimal]] | None:
+    """The slab without nonsense, None when nothing is left.
+
+    The whole column is judged at once; only a bad one is taken apart.
+    """
+    try:
+        return columns, slab.numbers(columns.prices), slab.numbers(columns.quantities)
+    except FrameRejected:
+        good = []
+    for trade in _trades(symbol, columns):
+        try:
+            slab.numbers([trade.price])
+            slab.numbers([trade.quantity])
+            good.append(trade)
+        except FrameRejected as error:
+            _set_aside(pipe, result, error.why, _frame_of(venue, batch, trade))
+    if not good:
+        return None
+    (kept,) = slab.group(good, columns.received_ns).values()
+    return kept, slab.numbers(kept.prices), slab.numbers(kept.quantities)
+
+
+def _shown(
     pipe: Any,
     result: Ingested,
     venue: Venue,
     batch: FrameBatch,
     preview: Preview,
     symbol: str,
-    columns: Slab,
-) -> tuple[Slab | None, list[Decimal], list[Decimal]]:
-    """The slab without nonsense. The whole column is judged at once; only a bad one is taken apart."""
+    sane: tuple[Slab, list[Decimal], list[Decimal]],
+) -> tuple[Slab, list[Decimal], list[Decimal]] | None:
+    """What screens may show: without prices that jump alone. They are stored all the same.
+
+    Whether such a trade belongs to its candle is decided at the fold, which sees the whole bucket.
+    """
+    columns, prices, _ = sane
     reference = preview.last_price(symbol)
-    try:
-        prices, quantities = slab.numbers(columns.prices), slab.numbers(columns.quantities)
-        if reference is None or (max(prices) < reference * (1 + JUMP) and min(prices) > reference * (1 - JUMP)):
-            return columns, prices, quantities
-    except FrameRejected:
-        reference = reference or None
-    trades = [
-        Trade(symbol, *row)
-        for row in zip(
-            columns.times_ns, columns.ids, columns.executions, columns.prices, columns.quantities, columns.buys,
-            strict=True,
-        )
-    ]  # fmt: skip
-    good = []
-    for trade in trades:
-        why = _objection(batch.exchange, trade, reference)
-        if why:
-            _set_aside(pipe, result, why, _frame_of(venue, batch, trade))
+    if reference is None or (is_near(max(prices), reference) and is_near(min(prices), reference)):
+        return sane
+    calm = []
+    for trade, price in zip(_trades(symbol, columns), prices, strict=True):
+        if is_near(price, reference) or preview.is_confirmed(symbol, price):
+            calm.append(trade)
         else:
-            good.append(trade)
-    if not good:
-        return None, [], []
-    (kept,) = slab.group(good, columns.received_ns).values()
+            _set_aside(pipe, result, "price jumped", _frame_of(venue, batch, trade))
+    if not calm:
+        return None
+    (kept,) = slab.group(calm, columns.received_ns).values()
     return kept, slab.numbers(kept.prices), slab.numbers(kept.quantities)
 
 
-def _objection(exchange: str, trade: Trade, reference: Decimal | None) -> str:
-    """Why this trade is not believed; empty when it is."""
-    try:
-        (price,) = slab.numbers([trade.price])
-        slab.numbers([trade.quantity])
-    except FrameRejected as error:
-        return error.why
-    if reference is None or abs(price / reference - 1) <= JUMP:
-        return ""
-    found = state_redis().hgetall(keys.quotes(Symbol.parse(trade.symbol).base))
-    others = [Decimal(value.decode().split("|")[0]) for name, value in found.items() if not _is_of(name, exchange)]
-    return "" if any(abs(price / other - 1) <= NEAR for other in others) else "price jumped"
-
-
-def _is_of(name: bytes, exchange: str) -> bool:
-    return name.decode().partition("|")[0] == exchange
+def _trades(symbol: str, columns: Slab) -> list[Trade]:
+    rows = zip(
+        columns.times_ns, columns.ids, columns.executions, columns.prices, columns.quantities, columns.buys,
+        strict=True,
+    )  # fmt: skip
+    return [Trade(symbol, *row) for row in rows]
 
 
 def _frame_of(venue: Venue, batch: FrameBatch, trade: Trade) -> bytes:

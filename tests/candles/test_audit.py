@@ -34,6 +34,7 @@ def witnesses(**changes):
         (folded(is_unbroken=False), {}, Quality.GAPPED, True),
         (folded(), {"last_before": 8}, Quality.GAPPED, True),
         (folded(), {"first_after": 23}, Quality.GAPPED, True),
+        (folded(), {"doubted": 1}, Quality.GAPPED, True),
         (folded(first=None, last=None, is_unbroken=False), {"is_consecutive": False}, Quality.CLEAN, False),
         (folded(first=None, last=None, is_unbroken=False), {"is_covered": False}, Quality.GAPPED, False),
     ],
@@ -51,6 +52,7 @@ def test_a_bucket_with_trades(bucket, changes, quality, has_hole):
         ({"first_after": None, "has_open_gap": True}, Quality.GAPPED, Reason.OUTAGE, False),
         ({"last_before": 9, "first_after": 10, "is_covered": False}, Quality.EMPTY, Reason.NO_TRADES, False),
         ({"last_before": 9, "first_after": 12}, Quality.GAPPED, Reason.OUTAGE, True),
+        ({"doubted": 1}, Quality.GAPPED, Reason.OUTAGE, True),
     ],
 )
 def test_a_bucket_without_trades(changes, quality, reason, has_hole):

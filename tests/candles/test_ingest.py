@@ -8,13 +8,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from django.db import DatabaseError
 
 from candles import ledger
 from candles.ledger import Bucket
 from candles.services import ingest
 from exchanges import wire
 from livermore.core import keys
-from livermore.core.errors import FrameRejected
+from livermore.core.errors import FrameRejected, StoreUnavailable
 from livermore.core.frame import FrameBatch
 from symbols.models import ExchangeSymbol
 from tests.support.trades import Made
@@ -62,7 +63,6 @@ GOOD = [made(1), made(2), made(3)]
         (made(9, price="-5"), "number out of range"),
         (made(9, price="NaN"), "not a number"),
         (made(9, quantity="1_000"), "not a number"),
-        (made(9, price="640001.0"), "price jumped"),
     ],
 )
 def test_a_bad_frame_is_set_aside_and_the_rest_goes_on(redis_state, caplog, bad, why):
@@ -104,11 +104,29 @@ def test_a_symbol_listed_meanwhile_is_known_at_once(redis_state, monkeypatch):
     assert stored(Bucket("NEW-USDT", OPEN_MS)) == [2]
 
 
-def test_a_jump_that_another_venue_confirms_is_believed(redis_state):
+def shown(redis_state) -> str:
+    return redis_state.hget(keys.ticker("binance", "BTC-USDT"), "price").decode()
+
+
+def test_a_lone_jump_is_kept_with_its_frame_and_shown_to_nobody(redis_state):
     ingest.ingest(body([made(1)]))
-    redis_state.hset(keys.quotes("BTC"), "elsewhere|BTC-USD", "90000|1|1|90000|90000")
-    assert not ingest.ingest(body([made(2, price="90100")], number=1)).rejected
-    assert stored() == [1, 2]
+    bad = made(2, price="640001.0")
+    done = ingest.ingest(body([bad, made(3, price="64000.2")], number=1))
+    assert done.rejected == {"price jumped": 1}
+    (kept,) = redis_state.lrange(keys.quarantine("binance"), 0, -1)
+    assert base64.b64decode(json.loads(kept)["frame_b64"]) == bad
+    assert shown(redis_state) == "64000.2"
+    assert stored() == [1, 2, 3]  # the fold, which sees the whole bucket, decides whether it counts
+
+
+@pytest.mark.parametrize("price", ["80001", "640001"])
+def test_a_real_move_is_shown_from_its_second_trade_on(redis_state, price):
+    ingest.ingest(body([made(1)]))
+    ingest.ingest(body([made(2, price=price)], number=1))
+    assert shown(redis_state) == "64000.1"
+    assert not ingest.ingest(body([made(3, price=price)], number=2)).rejected
+    assert shown(redis_state) == price
+    assert not ingest.ingest(body([made(4, price=price)], number=3)).rejected
 
 
 def test_a_batch_delivered_twice_stores_the_same_bytes(redis_state):
@@ -127,6 +145,21 @@ def test_an_unreadable_batch_is_refused_and_counted(redis_state, damage):
         ingest.ingest(bad)
     ingest.reject_batch(bad, refused.value.why)
     assert sum(map(int, redis_state.hvals(keys.rejected("binance")))) == 1
+
+
+def test_a_database_that_is_away_costs_no_batch(redis_state, monkeypatch):
+    def away(exchange):
+        raise DatabaseError("gone")
+
+    ingest.ingest(body([made(1)]))
+    monkeypatch.setattr(ingest.symbols, "book", away)
+    loaded_at, book = ingest._books["binance"]
+    ingest._books["binance"] = (loaded_at - 60, book)
+    ingest.ingest(body([made(2)], number=1))  # with the names it had
+    assert stored() == [1, 2]
+    ingest._books.clear()
+    with pytest.raises(StoreUnavailable):  # which is tried again
+        ingest.ingest(body([made(3)], number=2))
 
 
 def test_nothing_is_stored_without_an_end(redis_state):
