@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
-from exchanges import control, credentials, observed
+from exchanges import control, credentials, observed, registry
 from exchanges.models import Exchange, UserExchange
 from livermore.core.errors import StoreUnavailable
 from symbols import tasks as symbol_tasks
@@ -65,6 +65,15 @@ class ExchangeAdmin(admin.ModelAdmin):
         """The slug names keys and rows elsewhere, so it never changes."""
         shown = ("stream", "endpoint_in_use", "is_endpoint_overridden")
         return shown if obj is None else ("slug", *shown)
+
+    def get_form(self, request: HttpRequest, obj: Exchange | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """A new exchange is one that has an adapter, ours or an installed package's, and no row."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if obj is None:
+            taken = set(Exchange.objects.values_list("slug", flat=True))
+            free = [(slug, slug) for slug in registry.slugs() if slug not in taken]
+            form.base_fields["slug"].widget = forms.Select(choices=[("", "—"), *free])
+        return form
 
     @admin.display(description="stream")
     def stream(self, obj: Exchange) -> str:

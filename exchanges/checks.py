@@ -50,7 +50,7 @@ def registry_and_table_agree(app_configs: Any, **kwargs: Any) -> Sequence[CheckM
 
 @register()
 def every_venue_has_fixtures(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
-    """W002: an adapter without recorded frames; silent where the tests are not installed."""
+    """W002: an adapter of ours without recorded frames; silent where the tests are not installed."""
     if not (settings.BASE_DIR / "tests").is_dir():
         return []
     return [
@@ -59,7 +59,7 @@ def every_venue_has_fixtures(app_configs: Any, **kwargs: Any) -> Sequence[CheckM
             hint="Record frames there; the contract tests need them.",
             id="livermore.W002",
         )
-        for slug in registry.slugs()
+        for slug in registry.OURS
         if not (settings.BASE_DIR / FIXTURES / slug).is_dir()
     ]
 

@@ -61,6 +61,12 @@ def test_every_seeded_exchange_can_be_opened_and_saved_unchanged(admin_client, r
         assert model_to_dict(after) == model_to_dict(row)
 
 
+def test_a_new_exchange_is_chosen_among_the_adapters_without_a_row(admin_client):
+    Exchange.objects.filter(slug="mexc").delete()
+    offered = admin_client.get(page("exchange_add")).context["adminform"].form.fields["slug"].widget.choices
+    assert [slug for slug, _ in offered] == ["", "mexc"]
+
+
 def test_an_address_edited_here_is_used_by_the_next_connection(admin_client, redis_state):
     row = Exchange.objects.get(pk="binance_us")
     untouched = Exchange.objects.get(pk="binance").endpoint()
