@@ -26,23 +26,27 @@ def is_calm(prices: Sequence[Decimal], reference: Decimal | None) -> bool:
 def doubtful(prices: Sequence[Decimal], confirmed: Sequence[bool], reference: Decimal | None) -> set[int]:
     """Positions of prices that stand alone; `prices` are in trading order, `reference` is the price before.
 
-    A price is doubted when it is far from the last believed one and the next trade does not confirm it; so a
-    real move is believed from its first trade on, and a function of the whole set decides, not the order of
-    arrival. Trades that the venue's REST `confirmed` are never doubted. Without a reference the bucket's
+    A price is doubted when it is far from the last believed one (and from the level before the last jump) and
+    the next trade does not confirm it; so a real move and its return are believed from their first trade on,
+    and a function of the whole set decides, not the order of arrival. Trades that the venue's REST `confirmed` are never doubted. Without a reference the bucket's
     median stands in.
     """
     if is_calm(prices, reference):
         return set()
     last = reference if reference is not None else sorted(prices)[len(prices) // 2]
+    earlier = last
     found = set()
     for position, price in enumerate(prices):
         following = prices[position + 1] if position + 1 < len(prices) else None
         is_believed = (
             confirmed[position]
             or is_near(price, last)
+            or is_near(price, earlier)
             or (following is not None and is_near(following, price))
         )
         if is_believed:
+            if not is_near(price, last):
+                earlier = last
             last = price
         else:
             found.add(position)
