@@ -6,7 +6,6 @@ other recorders.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,7 @@ from livermore.core.frame import FrameBatch
 
 _CHUNK_BYTES = 256 * 1024
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
+_GZIP_BITS = zlib.MAX_WBITS + 16
 
 
 class _Row(msgspec.Struct):
@@ -133,23 +133,17 @@ class Recording:
             self.cut.append(path)
 
     def _text(self, path: Path, file: IO[bytes]) -> Iterator[bytes]:
-        is_whole = False
+        unpacker = zlib.decompressobj(_GZIP_BITS) if self._is_foreign else zstandard.ZstdDecompressor().decompressobj()
         try:
-            if self._is_foreign:
-                unpacked = gzip.GzipFile(fileobj=file)
-                while text := unpacked.read(_CHUNK_BYTES):
-                    yield text
-                is_whole = True
-            else:
-                decompressor = zstandard.ZstdDecompressor().decompressobj()
-                while chunk := file.read(_CHUNK_BYTES):
-                    yield decompressor.decompress(chunk)
-                is_whole = decompressor.eof
-        except EOFError:
-            pass
+            while chunk := file.read(_CHUNK_BYTES):
+                if unpacker.eof:
+                    raise InvalidInput(f"{path} goes on after its end")
+                yield unpacker.decompress(chunk)
         except (zstandard.ZstdError, zlib.error, OSError) as error:
             raise InvalidInput(f"{path} is damaged: {error}") from None
-        if not is_whole:
+        if unpacker.unused_data:
+            raise InvalidInput(f"{path} goes on after its end")
+        if not unpacker.eof:
             self.cut.append(path)
 
     def _decoded(self, path: Path, lines: Iterable[bytes]) -> Iterator[RecordedFrame]:
