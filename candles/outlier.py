@@ -28,8 +28,8 @@ def doubtful(prices: Sequence[Decimal], confirmed: Sequence[bool], reference: De
 
     A price is doubted when it is far from the last believed one (and from the level before the last jump) and
     the next trade does not confirm it; so a real move and its return are believed from their first trade on,
-    and a function of the whole set decides, not the order of arrival. Trades that the venue's REST `confirmed` are never doubted. Without a reference the bucket's
-    median stands in.
+    and a function of the whole set decides, not the order of arrival. Trades that the venue's REST `confirmed`
+    are never doubted. Without a reference the bucket's median stands in.
     """
     if is_calm(prices, reference):
         return set()

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 import symbols.tasks
 from candles import ledger
 from candles.ledger import Bucket
-from candles.services import adopt, history, indicators, ingest, repair, signals
+from candles.services import adopt, arrivals, history, indicators, ingest, repair, signals
 from candles.services import close as closing
 from exchanges import registry, wire
 from livermore.celery import TryAgain, app
@@ -133,7 +133,10 @@ def repair_gap(exchange: str, symbol: str, from_ms: int, to_ms: int, ready_ms: i
 
 @app.task(name="candles.adopt_gaps", expires=50)
 def adopt_gaps() -> None:
-    """Have the klines of gaps taken that trades cannot close, one task a symbol."""
+    """Note batches that never came; have the klines of gaps taken that trades cannot close, one task a symbol."""
+    for exchange in registry.slugs():
+        for gap in arrivals.lost(exchange, _now_ms()):
+            report_gap(gap)
     for exchange, symbol in adopt.wanted():
         adopt_klines.apply_async((exchange, symbol), queue=f"backfill.{exchange}")
 

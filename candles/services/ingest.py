@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from candles import ledger, slab
 from candles.outlier import is_near
 from candles.preview import Preview
+from candles.services import arrivals
 from candles.slab import Slab
 from exchanges import registry, wire
 from exchanges.state import state_redis, unavailable
@@ -53,9 +54,14 @@ class Ingested:
 
 @unavailable()
 def ingest(body: dict[str, Any]) -> Ingested:
-    """Store a batch. Doing it twice stores the same bytes. Raises `FrameRejected` for an unreadable body."""
+    """Store a batch. Doing it twice stores the same bytes.
+
+    Raises `FrameRejected` for an unreadable body and for a batch of a lease that somebody else has by now.
+    """
     batch = wire.unpack(body)
     venue = registry.venue(batch.exchange)
+    if arrivals.is_stale(venue, batch):
+        raise FrameRejected("batch of an older lease")
     mapped = venue.mapper(batch.frames, _book(batch.exchange))
     if mapped.unknown:
         mapped = _with_fresh_book(venue, batch, mapped)
@@ -81,6 +87,7 @@ def ingest(body: dict[str, Any]) -> Ingested:
     ledger.stage(pipe, batch.exchange, batch.id, stored, now_ms)
     if result.bases:
         pipe.zadd(keys.touched(), dict.fromkeys(result.bases, now_ms))
+    arrivals.stage(pipe, batch, now_ms)
     ledger.stage_number(pipe, batch.exchange, batch.connection, batch.number)
     pipe.execute()
     if result.rejected or result.unknown:
@@ -93,10 +100,10 @@ def ingest(body: dict[str, Any]) -> Ingested:
 
 @unavailable()
 def reject_batch(body: dict[str, Any], why: str) -> None:
-    """Count and log a whole batch that cannot be read."""
+    """Count and log a whole batch that is not taken."""
     exchange = str(body.get("exchange", "unknown")) if isinstance(body, dict) else "unknown"
     state_redis().hincrby(keys.rejected(exchange), why, 1)
-    event(log, "batch.unreadable", logging.ERROR, exchange=exchange, why=why)
+    event(log, "batch.refused", logging.ERROR, exchange=exchange, why=why)
 
 
 @unavailable()

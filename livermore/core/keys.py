@@ -82,6 +82,16 @@ def batches(exchange: str, connection: str) -> str:
     return f"batches:{exchange}:{connection}"
 
 
+def arrived(exchange: str) -> str:
+    """Hash connection → newest batch number that arrived, and when its frames were received (ns)."""
+    return f"arrived:{exchange}"
+
+
+def missing(exchange: str) -> str:
+    """Sorted set of batch numbers that were skipped, scored by when that was noticed (ms)."""
+    return f"missing:{exchange}"
+
+
 def quotes(base: str) -> str:
     """Hash `exchange|symbol` → newest prices with both clocks: input of the fast signals."""
     return f"quotes:{base}"
@@ -215,6 +225,11 @@ def channel_ticker(exchange: str, symbol: str) -> str:
 def channel_signal(base: str) -> str:
     """Wake-up: a signal of this base opened, changed or closed."""
     return f"channel:signal:{base}"
+
+
+def channel_alerts(exchange: str) -> str:
+    """Wake-up: an alert of an indicator at this exchange."""
+    return f"channel:alerts:{exchange}"
 
 
 def channel_exchange(exchange: str) -> str:

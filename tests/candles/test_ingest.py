@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from candles import ledger
 from candles.ledger import Bucket
-from candles.services import ingest
+from candles.services import arrivals, ingest
 from exchanges import wire
 from livermore.core import keys
 from livermore.core.errors import FrameRejected, StoreUnavailable
@@ -29,8 +29,8 @@ BTC = Bucket("BTC-USDT", OPEN_MS)
 
 @pytest.fixture(autouse=True)
 def _listed(redis_state):
-    ingest._books.clear()
-    ingest._previews.clear()
+    for memory in (ingest._books, ingest._previews, arrivals._newest, arrivals._epochs):
+        memory.clear()
     for base in ("BTC", "ETH"):
         ExchangeSymbol(exchange_id="binance", native=f"{base}USDT", base=base, quote="USDT", tier=1).save()
 
