@@ -7,13 +7,14 @@ import gzip
 import json
 from collections import defaultdict
 from contextlib import contextmanager
-from decimal import ROUND_DOWN, Context, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from candles.slab import decode
+from candles.fold import fold
+from candles.slab import Slab, decode
 from exchanges.simulation.playback import Playback
 from livermore.core import keys
 from tests.support.recordings import recorded_rows, recording
@@ -28,7 +29,6 @@ for native, base, quote, precision in {rows}:
     ExchangeSymbol.objects.get_or_create(exchange_id="{exchange}", native=native, defaults=dict(
         base=base, quote=quote, name=f"{{base}}-{{quote}}", tier=1, quote_precision=precision))
 """
-CUT = Context(prec=60, rounding=ROUND_DOWN)
 
 
 class Stored(NamedTuple):
@@ -86,19 +86,17 @@ def stored(running: Stack, exchange: str, names: list[str]) -> dict[tuple[str, i
 
 
 def candle_of(trades: list[Stored], precision: int) -> dict[str, Any]:
-    """The kline of some trades, in the venue's words: o h l c v n q V."""
-    trades = sorted(trades, key=lambda t: (t.time_ns, t.id))
-    cut = Decimal(1).scaleb(-precision)
+    """What the project's fold makes of some trades, in the venue's words: o h l c v n q V."""
+    rows = ((t.time_ns, t.id, t.executions, f"{t.price:f}", f"{t.quantity:f}", t.is_buy) for t in trades)
+    columns = zip(*rows, strict=True)
+    times, ids, executions, prices, quantities, buys = map(list, columns)
+    slab = Slab(0, ids, executions, times, prices, quantities, buys)
+    folded = fold({"all": slab}, turnover_step=Decimal(1).scaleb(-precision))
+    assert folded is not None
     return {
-        "o": trades[0].price,
-        "c": trades[-1].price,
-        "h": max(t.price for t in trades),
-        "l": min(t.price for t in trades),
-        "v": sum(t.quantity for t in trades),
-        "n": sum(t.executions for t in trades),
-        "q": sum((t.price * t.quantity).quantize(cut, context=CUT) for t in trades),
-        "V": sum((t.quantity for t in trades if t.is_buy), start=Decimal(0)),
-    }
+        "o": folded.open, "c": folded.close, "h": folded.high, "l": folded.low, "v": folded.volume,
+        "n": folded.trades, "q": folded.turnover, "V": folded.taker_buy_volume,
+    }  # fmt: skip
 
 
 def test_coinbase_candle_frames_are_rebuilt_exactly(running: Stack):
