@@ -13,8 +13,9 @@ from django.core.checks import Warning as Caution
 from django.db import DatabaseError
 
 import proto
-from exchanges import registry
+from exchanges import registry, services
 from exchanges.models import Exchange
+from livermore.core.errors import InvalidInput
 from livermore.settings import env
 
 PREFIX = "LIVERMORE_"
@@ -76,6 +77,19 @@ def environment_is_in_the_schema(app_configs: Any, **kwargs: Any) -> Sequence[Ch
         )
         for name in unknown
     ]
+
+
+@register()
+def venue_keys_can_be_used(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """E008: VENUE_KEYS names no exchange of ours, or holds a key that its venue's sessions cannot use."""
+    unusable = []
+    for slug in settings.VENUE_KEYS:
+        try:
+            services.streamed_venue(slug)
+        except InvalidInput as error:
+            hint = 'Write {"<exchange>": {"name": "…", "private_key": "<PEM>"}}, or {} for none.'
+            unusable.append(Error(str(error), hint=hint, id="livermore.E008"))
+    return unusable
 
 
 @register()

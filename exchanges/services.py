@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import lru_cache
 
+import msgspec
 from django.conf import settings
 
 from exchanges import geo, observed, registry
 from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
 from exchanges.ratelimit import BACKGROUND_SHARE, CONNECT_WINDOW_S, SharedBudget
-from exchanges.venue import Budget, Rest
+from exchanges.venue import Budget, Key, Rest, Venue
 from livermore.core.errors import GeoBlocked, InvalidInput
 
 _LOCATION_KEPT_S = 300
@@ -56,6 +58,26 @@ def connects(slug: str) -> Budget:
     """The budget of connection attempts, as its row says now. It never waits: a stream has its own back-off."""
     row = Exchange.objects.get(pk=slug)
     return SharedBudget(slug, row.connects_per_5min, CONNECT_WINDOW_S, kind="connects", patience_s=0)
+
+
+def streamed_venue(slug: str) -> Venue:
+    """The venue as its stream uses it: with the operator's key, where VENUE_KEYS holds one.
+
+    Raises `InvalidInput`, which quotes nothing of the key, for one that cannot be used.
+    """
+    venue, said = registry.venue(slug), settings.VENUE_KEYS.get(slug)
+    if not said:
+        return venue
+    if venue.keyed is None:
+        raise InvalidInput(f"VENUE_KEYS: the public data of {slug} take no key")
+    try:
+        key = msgspec.convert(said, Key, strict=True)
+    except msgspec.ValidationError:
+        raise InvalidInput(f"VENUE_KEYS: {slug} needs the texts name and private_key") from None
+    try:
+        return replace(venue, session=venue.keyed(key))
+    except InvalidInput as error:
+        raise InvalidInput(f"VENUE_KEYS: {slug}: {error}") from None
 
 
 def geo_verdict(row: Exchange) -> geo.Verdict:

@@ -43,9 +43,9 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this text frame now."""
+    """Send this text frame now; it may hold a token and is not shown."""
 
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,14 @@ class Instrument:
     quote_precision: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The operator's own key for a venue's public data; it is not shown."""
+
+    name: str = field(repr=False)
+    private_key: str = field(repr=False)
+
+
 class Session(Protocol):
     """One connection's conversation, pure: no socket, no clock, no log.
 
@@ -219,6 +227,7 @@ class Venue:
     `flat_when_idle` tells whether its klines fill an interval without trades (or leave it out).
     `turnover_cut` tells that its klines cut each trade's quote amount to the quote precision.
     `schema_since` is the oldest upstream state of its messages in `proto/` that the mapper can read.
+    `keyed` makes sessions that use a key, where the venue takes one for public data; it raises `InvalidInput`.
     """
 
     slug: str
@@ -232,3 +241,4 @@ class Venue:
     turnover_cut: bool = False
     has_turnover: bool = True
     schema_since: date | None = None
+    keyed: Callable[[Key], SessionFactory] | None = None

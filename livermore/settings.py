@@ -37,6 +37,8 @@ env = environ.Env(
     STATE_REDIS_URL=(str, ""),
     # JSON that wins over the exchange's row: {"kucoin": {"rest": "http://…", "ws": "ws://…"}}.
     EXCHANGE_ENDPOINTS=(dict, {}),
+    # JSON with keys for public data, where a venue takes them: {"coinbase": {"name": "…", "private_key": "<PEM>"}}.
+    VENUE_KEYS=(dict, {}),
     # ISO 3166 code of this host (DE, US-CA) for the geo check; empty: detected, unknown means refuse.
     LIVERMORE_REGION=(str, ""),
     # Where Flower answers, for the link in the pages; empty: no link.
@@ -171,6 +173,7 @@ CELERY_TIMEZONE = "UTC"
 
 # ---- exchanges ---------------------------------------------------------------------------------
 EXCHANGE_ENDPOINTS = env.json("EXCHANGE_ENDPOINTS", default={}) or {}
+VENUE_KEYS = env.json("VENUE_KEYS", default={}) or {}
 LIVERMORE_REGION = env("LIVERMORE_REGION")
 FLOWER_URL = env("FLOWER_URL")
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from exchanges.coinbase.mapper import map_frames
 from exchanges.coinbase.rest import CoinbaseRest
 from exchanges.coinbase.session import CoinbaseSession
-from exchanges.venue import Backfill, TradeIds, Venue
+from exchanges.venue import Backfill, Key, SessionFactory, TradeIds, Venue
+
+
+def _keyed(key: Key) -> SessionFactory:
+    from exchanges.coinbase.key import signer  # cryptography takes a while to import, and most processes never sign
+
+    return partial(CoinbaseSession, sign=signer(key))
+
 
 VENUE = Venue(
     slug="coinbase",
@@ -17,4 +26,5 @@ VENUE = Venue(
     rest=CoinbaseRest,
     flat_when_idle=False,
     has_turnover=False,
+    keyed=_keyed,
 )

@@ -12,7 +12,7 @@ https://docs.cdp.coinbase.com/advanced-trade/docs/ws-overview
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -48,12 +48,15 @@ class CoinbaseSession:
     """Subscribes to heartbeats and to `market_trades` of the natives, and watches both.
 
     What is sent follows from the difference between what is wanted and what the venue was told, so
-    `follow` may be called at any time. Raises `LocalProtocolError` when given more natives than a
-    connection carries.
+    `follow` may be called at any time. `sign` gives the token that goes with each message, where the operator has
+    a key. Raises `LocalProtocolError` when given more natives than a connection carries.
     """
 
-    def __init__(self, limits: Limits, natives: Collection[str]) -> None:
+    def __init__(
+        self, limits: Limits, natives: Collection[str], *, sign: Callable[[Nanos], str] | None = None
+    ) -> None:
         self._limits = limits
+        self._sign = sign
         self._pace = Pace(limits.messages_per_second)
         self._silence_ns = int(limits.silence_s * SECOND)
         self._wanted: dict[str, None] = {}
@@ -147,6 +150,8 @@ class CoinbaseSession:
 
     def _send(self, message: dict[str, Any], now: Nanos) -> Sequence[Event]:
         self._pace.spend(now)
+        if self._sign is not None:
+            message["jwt"] = self._sign(now)
         return [Send(msgspec.json.encode(message).decode())]
 
     def _control(self, payload: bytes, now: Nanos) -> Sequence[Event]:

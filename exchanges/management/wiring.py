@@ -98,7 +98,7 @@ def _sync(plan: Plan) -> None:
 
 
 def _stream(plan: Plan, names: Mapping[str, str], epoch: int, report: Callable[[Gap], None]) -> Stream:
-    venue = registry.venue(plan.slug)
+    venue = exchanges.services.streamed_venue(plan.slug)
     return Stream(
         venue,
         venue.rest(plan.endpoint, exchanges.services.budget(plan.slug)),
