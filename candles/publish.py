@@ -1,4 +1,4 @@
-"""Redis channels and streams: what readers are woken with."""
+"""Redis channels and streams: what readers of indicators and signals are woken with."""
 
 from __future__ import annotations
 
@@ -8,30 +8,40 @@ from typing import Any
 
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
-from livermore.core.candle import Candle
 
 SIGNALS_KEPT = 10_000
 
-
-@unavailable()
-def closed(candles: Iterable[Candle]) -> None:
-    """Tell that candles were closed or revised."""
-    pipe = state_redis().pipeline(transaction=False)
-    for candle in candles:
-        pipe.publish(
-            keys.channel_closed(candle.exchange, candle.symbol, candle.timeframe), candle.to_json()
-        )
-    pipe.execute()
+# The value of an older candle or revision never replaces a newer one, and an equal one is not told again.
+_KEEP = """
+local stored = redis.call('GET', KEYS[1])
+if stored == ARGV[2] then return 0 end
+if stored then
+  local function place(text)
+    local value = cjson.decode(text)
+    return tonumber(value['candle_open_time']) or 0, tonumber(value['candle_version']) or 0
+  end
+  local open_ms, version = place(stored)
+  local new_open_ms, new_version = place(ARGV[2])
+  if open_ms > new_open_ms or (open_ms == new_open_ms and version > new_version) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+return 1
+"""
 
 
 @unavailable()
 def indicators(values: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) -> None:
-    """Keep and tell the latest values, by (exchange, symbol, timeframe, kind)."""
+    """Keep and tell the latest values, by (exchange, symbol, timeframe, kind).
+
+    Each is one atomic step on one key: of two that compute at once the one with the older candle keeps and
+    tells nothing, and neither does one that finds the same again.
+    """
+    keep = state_redis().register_script(_KEEP)
     pipe = state_redis().pipeline(transaction=False)
     for place, value in values.items():
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-        pipe.set(keys.indicator(*place), text)
-        pipe.publish(keys.channel_indicator(*place), text)
+        keep(keys=[keys.indicator(*place)], args=[keys.channel_indicator(*place), text], client=pipe)
     pipe.execute()
 
 

@@ -1,4 +1,4 @@
-"""Redis: the hot window of closed candles, newest 1,000 of each series."""
+"""Redis: the hot window of closed candles, newest 1,000 of each series, and the word that one changed."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from livermore.core.candle import Candle, Timeframe
 
 KEPT = 1_000
 
-# One member per open; an older revision never replaces a newer one.
+# One member per open; an older revision never replaces a newer one. Told in the same step as written: no crash
+# comes between, and what the window already says is not told again.
 _UPSERT = """
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1])) do
-  if cjson.decode(member)['revision'] > tonumber(ARGV[3]) then return 0 end
+  if member == ARGV[2] or cjson.decode(member)['revision'] > tonumber(ARGV[3]) then return 0 end
   redis.call('ZREM', KEYS[1], member)
 end
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)
+if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[2]) end
 return 1
 """
 
 
 @unavailable()
-def put(candles: Iterable[Candle]) -> None:
-    """Write closed candles; each is one atomic step on one key."""
+def put(candles: Iterable[Candle], *, tell: bool = False) -> None:
+    """Write closed candles, each in one atomic step on one key; `tell` wakes listeners of those that changed."""
     upsert = state_redis().register_script(_UPSERT)
     pipe = state_redis().pipeline(transaction=False)
     for candle in candles:
-        key = keys.candles(candle.exchange, candle.symbol, candle.timeframe)
-        upsert(keys=[key], args=[candle.open_ms, candle.to_json(), candle.revision, KEPT], client=pipe)
+        place = (candle.exchange, candle.symbol, candle.timeframe)
+        channel = keys.channel_closed(*place) if tell else ""
+        args = [candle.open_ms, candle.to_json(), candle.revision, KEPT, channel]
+        upsert(keys=[keys.candles(*place)], args=args, client=pipe)
     pipe.execute()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from candles import publish, window
+from candles import window
 from candles.models import Candle as CandleRow
 from livermore.core.candle import Candle, Quality, Source
 from livermore.core.exact import plain
@@ -27,7 +26,7 @@ _KEY = ["symbol_id", "timeframe", "open_ms"]
 _CHANGING = [*_CONTENT, "source", "quality", "reason", *_VERSION, "recorded_ms"]
 _FIELDS = [*_KEY, *_CHANGING, "revision"]
 
-log = logging.getLogger(__name__)
+_Key = tuple[int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +39,30 @@ class Closed:
 
 
 def record(closed: Sequence[Closed], *, tell: bool = True) -> list[Candle]:
-    """Store candles, put them into the hot window and tell; returns each as it now stands, in no order.
+    """Store candles, put them into the hot window and tell those that changed; returns each as it now stands.
 
-    A version that says less than the stored one changes nothing and the stored one is returned. Changed
-    content raises `revision`. Repeating is harmless. Candles of symbols that are not in the table are left
-    out.
+    A version that says less than the stored one changes nothing, is not told, and the stored one is
+    returned. Changed content raises `revision`. Repeating is harmless: what follows from the returned candles
+    may be derived again, but only a change is told. In no order; candles of symbols that are not in the table
+    are left out.
     """
     if not closed:
         return []
     ids = _symbol_ids({(c.candle.exchange, c.candle.symbol) for c in closed})
     rows = [_row(c, ids[name]) for c in closed if (name := (c.candle.exchange, c.candle.symbol)) in ids]
-    standing: list[Candle] = []
-    # One transaction until the window is written: a second writer of the same candle waits, so that the
-    # window cannot end with an older version than the table.
+    changed: set[_Key] = set()
+    standing: list[tuple[_Key, Candle]] = []
+    # One transaction until the window is written and has told: a second writer of the same candle waits, so
+    # that the window cannot end with an older version than the table; and a crash before the telling takes
+    # the rows back, so that the repeat changes them again and tells.
     with transaction.atomic():
         for at in range(0, len(rows), _CHUNK):
             chunk = rows[at : at + _CHUNK]
-            _upsert(chunk)
+            changed |= _upsert(chunk)
             standing += _standing(chunk, ids)
-        window.put(standing)
-    if tell:
-        publish.closed(standing)
-    return standing
+        window.put([c for key, c in standing if key not in changed or not tell])
+        window.put([c for key, c in standing if key in changed and tell], tell=True)
+    return [candle for _, candle in standing]
 
 
 def _row(closed: Closed, symbol_id: int) -> list[Any]:
@@ -89,7 +90,8 @@ def _stored(number: Decimal | None) -> Any:
     return plain(number)
 
 
-def _upsert(rows: list[list[Any]]) -> None:
+def _upsert(rows: list[list[Any]]) -> set[_Key]:
+    """Write the rows that say more than the stored ones; the keys of those written."""
     one = f"({', '.join(['%s'] * len(_FIELDS))})"
     same = " AND ".join(
         # IS NOT DISTINCT FROM, for SQLite before 3.39.
@@ -103,10 +105,11 @@ def _upsert(rows: list[list[Any]]) -> None:
         f"INSERT INTO candles ({', '.join(_FIELDS)}) VALUES {', '.join([one] * len(rows))} "  # noqa: S608
         f"ON CONFLICT (symbol_id, timeframe, open_ms) DO UPDATE SET {updates}, "
         f"revision = CASE WHEN {same} THEN candles.revision ELSE candles.revision + 1 END "
-        f"WHERE ({new}) > ({old})"
+        f"WHERE ({new}) > ({old}) RETURNING {', '.join(_KEY)}"
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [value for row in rows for value in row])
+        return set(cursor.fetchall())
 
 
 def _symbol_ids(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -120,7 +123,7 @@ def _symbol_ids(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     }
 
 
-def _standing(rows: list[list[Any]], ids: dict[tuple[str, str], int]) -> list[Candle]:
+def _standing(rows: list[list[Any]], ids: dict[tuple[str, str], int]) -> list[tuple[_Key, Candle]]:
     """The stored rows, which may be newer than what was just written; found by key, however far apart."""
     names = {pk: name for name, pk in ids.items()}
     columns = ", ".join(f"candles.{name}" for name in ["id", *_FIELDS])
@@ -130,4 +133,4 @@ def _standing(rows: list[list[Any]], ids: dict[tuple[str, str], int]) -> list[Ca
         "AND candles.timeframe = wanted.timeframe AND candles.open_ms = wanted.open_ms"
     )
     found = CandleRow.objects.raw(statement, [value for row in rows for value in row[: len(_KEY)]])
-    return [row.value(*names[row.symbol_id]) for row in found]
+    return [((row.symbol_id, row.timeframe, row.open_ms), row.value(*names[row.symbol_id])) for row in found]

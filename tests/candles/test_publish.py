@@ -1,15 +1,13 @@
-"""Listeners hear what was kept: closed candles, indicators, signals."""
+"""Listeners hear what was kept: indicators, signals."""
 
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 
 import pytest
 
 from candles import publish
 from livermore.core import keys
-from livermore.core.candle import Candle, Timeframe
 
 
 @pytest.fixture
@@ -32,19 +30,36 @@ def hear(redis_state):
     listener.close()
 
 
-def test_a_closed_candle_is_told_in_its_public_form(hear):
-    prices = dict.fromkeys(("open", "high", "low", "close"), Decimal("0.00000000123"))
-    candle = Candle("x", "BTC-USDT", Timeframe.H1, 1_770_001_200_000, **prices, volume=Decimal("1e15"))
-    heard = hear(keys.channel_closed("x", "BTC-USDT", "1h"))
-    publish.closed([candle, candle])
-    assert heard(2) == [json.loads(candle.to_json())] * 2
-
-
 def test_an_indicator_is_kept_and_told(redis_state, hear):
     place = ("x", "BTC-USDT", "5m", "macdv")
     heard = hear(keys.channel_indicator(*place))
     publish.indicators({place: {"macdv": 1.5, "ready": True}})
     assert heard(1) == [{"macdv": 1.5, "ready": True}] == [json.loads(redis_state.get(keys.indicator(*place)))]
+
+
+def value_of(open_ms: int, version: int, macdv: float = 1.5) -> dict:
+    return {"macdv": macdv, "candle_open_time": open_ms, "candle_version": version}
+
+
+@pytest.mark.parametrize("older", [value_of(1_770_000_000_000, 9), value_of(1_770_000_300_000, 0)])
+def test_the_value_of_an_older_candle_or_revision_is_neither_kept_nor_told(redis_state, hear, older):
+    """Two tasks computed at once, and the one that had read the window first comes last."""
+    place = ("x", "BTC-USDT", "5m", "macdv")
+    newest = value_of(1_770_000_300_000, 1)
+    heard = hear(keys.channel_indicator(*place))
+    publish.indicators({place: newest})
+    publish.indicators({place: older})
+    assert heard(1) == [newest] == [json.loads(redis_state.get(keys.indicator(*place)))]
+
+
+def test_an_equal_value_is_told_once_and_another_of_the_same_candle_again(hear):
+    """A revision further back changes the value of the newest candle."""
+    place = ("x", "BTC-USDT", "5m", "macdv")
+    before, moved = value_of(1_770_000_300_000, 0), value_of(1_770_000_300_000, 0, macdv=2.5)
+    heard = hear(keys.channel_indicator(*place))
+    for value in (before, before, moved, moved):
+        publish.indicators({place: value})
+    assert heard(2) == [before, moved]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -70,7 +85,6 @@ def test_the_signal_stream_is_bounded(redis_state, monkeypatch):
 
 
 def test_nothing_to_tell_is_no_error(redis_state):
-    publish.closed([])
     publish.indicators({})
     publish.signals([])
     assert redis_state.keys("*") == []

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from candles import window
@@ -15,6 +15,7 @@ from candles.models import Candle as CandleRow
 from candles.services.record import Closed, record
 from livermore.core import keys
 from livermore.core.candle import Candle, Quality, Reason, Source, Timeframe
+from livermore.core.errors import StoreUnavailable
 from tests.support import builders
 from tests.support.stack import stack
 
@@ -61,6 +62,71 @@ def test_repeating_changes_nothing(toy):
     assert record([Closed(candle(), 3)]) == [candle()]
     assert CandleRow.objects.values().get() == before
     assert shown() == candle()
+
+
+@pytest.fixture
+def told(toy):
+    """A function that gives the (revision, quality) told since it was called last."""
+    listener = toy.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(keys.channel_closed("toy", "BTC-USDT", "5m"))
+    listener.get_message(timeout=1)
+
+    def heard() -> list[tuple[int, str]]:
+        found = []
+        while message := listener.get_message(timeout=0.1):
+            public = json.loads(message["data"])
+            found.append((public["revision"], public["quality"]))
+        return found
+
+    yield heard
+    listener.close()
+
+
+def test_only_what_changed_is_told(told):
+    for _ in range(3):
+        record([Closed(candle(), 3)])
+    assert told() == [(0, "clean")]
+    record([Closed(candle("9", trades=2), 2)])  # says less
+    record([Closed(candle(), 3, 2)])  # confirmed by REST: nothing public changes
+    assert told() == []
+    record([Closed(candle(quality=Quality.PROVEN), 3, 3)])
+    record([Closed(candle("11", trades=4), 4)])
+    assert told() == [(0, "proven"), (1, "clean")]
+
+
+def test_history_is_not_told_and_does_not_become_news(told):
+    record([Closed(candle(), 3)], tell=False)
+    record([Closed(candle(), 3)])
+    assert told() == []
+
+
+def test_a_candle_older_than_the_window_is_told_once(told):
+    record([Closed(candle(open_ms=OPEN_MS + n * FIVE.ms), 3) for n in range(1, window.KEPT + 1)], tell=False)
+    for _ in range(2):
+        record([Closed(candle(), 3)])
+    assert told() == [(0, "clean")]
+    record([Closed(candle("11", trades=4), 4)])
+    assert told() == [(1, "clean")]
+
+
+def test_what_could_not_be_told_is_taken_back_and_told_with_the_repeat(told, settings):
+    answering, settings.STATE_REDIS_URL = settings.STATE_REDIS_URL, "redis://127.0.0.1:1/0"
+    with pytest.raises(StoreUnavailable):
+        record([Closed(candle(), 3)])
+    assert not CandleRow.objects.exists()
+    settings.STATE_REDIS_URL = answering
+    record([Closed(candle(), 3)])
+    assert told() == [(0, "clean")]
+
+
+def test_a_crash_after_the_telling_loses_nothing_and_is_not_told_again(told):
+    """The window has it, the row was not committed."""
+    with transaction.atomic():
+        record([Closed(candle(), 3)])
+        transaction.set_rollback(True)
+    assert not CandleRow.objects.exists()
+    assert record([Closed(candle(), 3)]) == [stored()] == [shown()]
+    assert told() == [(0, "clean")]
 
 
 def test_a_version_that_says_less_changes_nothing_and_the_better_one_is_returned(toy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 
@@ -72,6 +73,26 @@ def test_a_candle_older_than_a_full_window_stays_out(redis_state):
     window.put(candle(n) for n in range(1, window.KEPT + 1))
     window.put([candle(0)])
     assert opens(window.newest("x", "BTC-USDT", FIVE, window.KEPT))[0] == 1
+
+
+def heard(listener, count: int) -> list[dict]:
+    messages = [listener.get_message(timeout=2) for _ in range(count)]
+    assert listener.get_message(timeout=0.05) is None
+    return [json.loads(message["data"]) for message in messages]
+
+
+def test_what_changed_is_told_in_its_public_form_and_what_did_not_is_not(redis_state):
+    listener = redis_state.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(keys.channel_closed("x", "BTC-USDT", FIVE))
+    listener.get_message(timeout=1)
+    first, revised = candle(price="0.00000000123"), candle(price="11", revision=1)
+    for told in (first, first, revised, first, revised):
+        window.put([told], tell=True)
+    assert heard(listener, 2) == [json.loads(c.to_json()) for c in (first, revised)]
+    window.put([candle(1)])
+    window.put([candle(1)], tell=True)
+    assert heard(listener, 0) == []
+    listener.close()
 
 
 def test_the_candle_before_is_found_for_each():
