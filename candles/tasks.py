@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 import symbols.tasks
 from candles import ledger
 from candles.ledger import Bucket
-from candles.services import adopt, arrivals, history, indicators, ingest, repair, signals
+from candles.services import adopt, arrivals, coverage, history, indicators, ingest, repair, signals
 from candles.services import close as closing
 from exchanges import registry, wire
 from livermore.celery import TryAgain, app
@@ -91,7 +91,7 @@ def sweep() -> None:
     """Claim what is due at every exchange that is started and have it closed."""
     for exchange in registry.slugs():
         now_ms = _now_ms()
-        closing.mark_silent(exchange, now_ms)
+        coverage.mark_silent(exchange, now_ms)
         while due := ledger.claim(exchange, now_ms, CLOSE_AT_ONCE):
             close.apply_async(
                 (exchange, [bucket.member for bucket in due], ledger.lease(now_ms)),

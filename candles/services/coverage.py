@@ -1,12 +1,15 @@
-"""Was anybody listening? What the stream host says of an exchange, as a witness for closing."""
+"""Was anybody listening? What the stream host says of an exchange, and which silent buckets close for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from candles import ledger
+from candles.ledger import Bucket
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
 from livermore.core.candle import BUCKET_MS
+from symbols import services as symbols
 
 MARKED_LIFE_S = 3600
 _NOT_STARTED = {"", "idle", "checking_geo", "refused", "draining"}
@@ -44,6 +47,24 @@ class Coverage:
         previous = state_redis().set(keys.marked(self.exchange), open_ms, get=True, ex=MARKED_LIFE_S)
         done_ms = open_ms if previous is None else int(previous)
         return range(done_ms + BUCKET_MS, open_ms + BUCKET_MS, BUCKET_MS)
+
+
+@unavailable()
+def mark_silent(exchange: str, now_ms: int) -> None:
+    """Make the buckets that ended since the last call due for every streamed symbol: silent ones close too.
+
+    Nothing for the first bucket after a pause of an hour: nobody listened while it lasted.
+    """
+    if not coverage(exchange).is_started:
+        return
+    open_ms = now_ms - now_ms % BUCKET_MS - BUCKET_MS
+    stored = state_redis().get(keys.marked(exchange))
+    done_ms = open_ms if stored is None else int(stored)
+    if opens := range(done_ms + BUCKET_MS, open_ms + BUCKET_MS, BUCKET_MS):
+        names = symbols.streamed_names(exchange).values()
+        ledger.mark(exchange, [Bucket(name, at_ms) for at_ms in opens for name in names], now_ms=now_ms)
+    # Remembered last: who dies in between leaves the marking to the next, and marking twice is harmless.
+    state_redis().set(keys.marked(exchange), open_ms, ex=MARKED_LIFE_S)
 
 
 @unavailable()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from candles import ledger
 from candles.ledger import GRACE_MS, Bucket
-from candles.services.close import mark_silent
-from candles.services.coverage import MARKED_LIFE_S, coverage
+from candles.services.coverage import MARKED_LIFE_S, coverage, mark_silent
 from livermore.core import keys
 from symbols.models import ExchangeSymbol
 from tests.candles.streaming import streamed
@@ -81,6 +81,17 @@ def test_buckets_that_nobody_marked_in_time_are_made_up_for(listed):
     mark_silent(AT, NOW_MS)
     mark_silent(AT, NOW_MS + 3 * BUCKET_MS)
     assert due() == set().union(*(both(OPEN_MS + n * BUCKET_MS) for n in (1, 2, 3)))
+
+
+def test_a_marking_that_was_cut_short_is_made_up_for(listed):
+    streamed(listed, AT, since_ms=1)
+    mark_silent(AT, NOW_MS)
+    listed.set(keys.due(AT), "no sorted set")  # whoever marks falls over it
+    with pytest.raises(redis.ResponseError):
+        mark_silent(AT, NOW_MS + BUCKET_MS)
+    listed.delete(keys.due(AT))
+    mark_silent(AT, NOW_MS + BUCKET_MS + 1_000)
+    assert due() == both(OPEN_MS + BUCKET_MS)
 
 
 def test_a_mark_does_not_outlive_an_hour_of_rest(listed):
