@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from exchanges.state import state_redis, unavailable
+from exchanges.state import delete_if, state_redis, unavailable
 from livermore.core import keys
 from livermore.core.errors import LivermoreError
 
@@ -22,10 +22,6 @@ _SWAP = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
-"""
-_DELETE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
 """
 _RAISE = """
 if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
@@ -100,10 +96,9 @@ def renew(lease: Lease) -> bool:
     return _swap(claim, lease)
 
 
-@unavailable()
 def release(lease: Lease) -> bool:
     """Give the lease back; False when it was no longer ours."""
-    return bool(state_redis().eval(_DELETE, 1, keys.lease(lease.exchange), str(lease)))
+    return delete_if(keys.lease(lease.exchange), str(lease))
 
 
 def _claim(exchange: str, owner: str) -> Lease:

@@ -16,6 +16,10 @@ from redis.retry import Retry
 from livermore.core.errors import StoreUnavailable
 
 SOCKET_TIMEOUT_S = 3.0
+_DELETE_IF = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
 _UNREACHABLE = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -41,6 +45,12 @@ def unavailable() -> Iterator[None]:
         yield
     except _UNREACHABLE as error:
         raise StoreUnavailable(f"the state Redis does not answer: {error}") from error
+
+
+@unavailable()
+def delete_if(key: str, value: str) -> bool:
+    """Delete what we wrote, in one step; False when the key is gone or somebody else's by now."""
+    return bool(state_redis().eval(_DELETE_IF, 1, key, value))
 
 
 @lru_cache(maxsize=4)

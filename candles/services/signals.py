@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from candles.signals.event import Event, Phase
 from candles.signals.lifecycle import advance
 from candles.signals.registry import KINDS
 from candles.signals.state import State
-from exchanges.state import state_redis, unavailable
+from exchanges.state import delete_if, state_redis, unavailable
 from livermore.core import keys
 from livermore.core.symbol import Symbol
 from livermore.logs import event as log_event
@@ -59,7 +60,8 @@ def _open_bases(now_ms: int) -> set[str]:
 
 
 def _evaluate_base(base: str, sections: Sections) -> int:
-    if not state_redis().set(keys.signal_lock(base), 1, nx=True, px=LOCK_MS):
+    token = secrets.token_hex(8)
+    if not state_redis().set(keys.signal_lock(base), token, nx=True, px=LOCK_MS):
         return 0
     try:
         section = sections.of(base)
@@ -78,7 +80,7 @@ def _evaluate_base(base: str, sections: Sections) -> int:
         _count(suppressed)
         return len(events)
     finally:
-        state_redis().delete(keys.signal_lock(base))
+        delete_if(keys.signal_lock(base), token)  # after LOCK_MS it may be another evaluator's
 
 
 def _keep_states(key: str, before: Mapping[str, bytes], after: Mapping[str, str]) -> None:

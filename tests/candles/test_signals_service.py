@@ -12,6 +12,7 @@ import redis
 from candles.models import Gap, Signal
 from candles.services import section, signals
 from exchanges.models import Exchange
+from exchanges.state import state_redis
 from livermore.core import keys
 from livermore.core.gap import Cause
 from tests.candles.market import PAST_S, START_MS, Venue, ramp
@@ -30,6 +31,14 @@ DOLLAR = Venue("coinbase", lambda at_s: 1.0, symbol="USDT-USD")
 
 def stale_since(at_s: int) -> Venue:
     return Venue("coinbase", lambda s: 1.0 if s < at_s else None, symbol="USDT-USD")
+
+
+class Overtaken(section.Sections):
+    """Reading takes so long that the lock has expired and another evaluator holds it."""
+
+    def of(self, base: str) -> Any:
+        state_redis().set(keys.signal_lock(base), "another")
+        return super().of(base)
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +169,13 @@ def test_a_dead_evaluators_lock_ends_by_itself(redis_state, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         play(redis_state, LEADER, FOLLOWER, to_s=16)
     assert not redis_state.exists(keys.signal_lock("BTC"))
+
+
+def test_a_lock_that_has_gone_to_another_stays_the_others(redis_state, monkeypatch):
+    monkeypatch.setattr(signals, "Sections", Overtaken)
+    redis_state.zadd(keys.touched(), {"BTC": START_MS})
+    signals.evaluate(START_MS)
+    assert redis_state.get(keys.signal_lock("BTC")) == b"another"
 
 
 def test_a_signal_of_an_asset_that_fell_silent_is_closed(redis_state):

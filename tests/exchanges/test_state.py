@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from exchanges.state import state_redis, unavailable
+from exchanges.state import delete_if, state_redis, unavailable
 from livermore.core.errors import StoreUnavailable
 
 
@@ -33,3 +33,10 @@ def test_a_cluster_is_asked_for_by_the_address(settings: Any) -> None:
 def test_only_an_absent_redis_is_unavailable(redis_state: redis.Redis) -> None:
     with pytest.raises(redis.ResponseError), unavailable():
         state_redis().eval("return nonsense()", 0)
+
+
+def test_only_what_we_wrote_is_deleted(redis_state: redis.Redis) -> None:
+    redis_state.set("k", "ours")
+    assert not delete_if("k", "another's")
+    assert delete_if("k", "ours")
+    assert not delete_if("k", "ours")
