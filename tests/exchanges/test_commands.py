@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,14 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
+from candles.models import Candle
 from exchanges import control, lease, observed
 from exchanges.control import Status, Verb
 from exchanges.models import Exchange
 from exchanges.state import state_redis
 from livermore.core import keys
+from livermore.core.candle import BUCKET_MS, Quality, Source
+from tests.support import builders
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import until
 
@@ -144,6 +149,38 @@ def test_status_shows_holder_rate_and_reason_in_aligned_columns(
     (idle,) = json.loads(capsys.readouterr().out)
     assert (idle["state"], idle["holder"]) == ("idle", None)
     assert "start_exchange binance" in idle["reason"]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("redis_state")
+def test_the_match_rate_is_of_candles_made_of_trades(capsys: pytest.CaptureFixture[str]) -> None:
+    btc = builders.symbol(Exchange.objects.get(pk="coinbase"), "BTC-USD")
+    prices = dict.fromkeys(("open", "high", "low", "close", "volume"), Decimal(1))
+    now_ms = time.time_ns() // 1_000_000
+
+    def closed(number: int, source: Source, quality: Quality) -> None:
+        open_ms = now_ms - now_ms % BUCKET_MS - number * BUCKET_MS
+        Candle.objects.create(
+            symbol=btc, timeframe="5m", open_ms=open_ms, source=source, quality=quality, **prices
+        )
+
+    def rate() -> float | None:
+        call_command("exchange_status", "coinbase", "--json")
+        (one,) = json.loads(capsys.readouterr().out)
+        return one["match_rate_24h"]
+
+    closed(9, Source.REST, Quality.PROVEN)
+    closed(8, Source.ADOPTED, Quality.PROVEN)
+    assert rate() is None
+    call_command("exchange_status", "coinbase")
+    heading, row = capsys.readouterr().out.splitlines()
+    assert row[heading.index("match 24h") :].startswith("-")
+    closed(7, Source.TRADES, Quality.PENDING)
+    closed(6, Source.TRADES, Quality.PROVEN)
+    assert rate() == 1.0
+    closed(5, Source.TRADES, Quality.CLEAN)
+    closed(400, Source.TRADES, Quality.CLEAN)  # longer ago
+    assert rate() == 0.5
 
 
 def sent(exchange: str) -> list[str]:

@@ -17,7 +17,7 @@ from exchanges.lifecycle import State
 from exchanges.management.ordering import one_line_errors
 from exchanges.models import Exchange
 from livermore.command_line import OneLineCommand
-from livermore.core.candle import Quality
+from livermore.core.candle import Quality, Source
 from livermore.core.errors import InvalidInput
 
 _DAY = timedelta(days=1)
@@ -112,7 +112,11 @@ def _rows(name: str | None) -> list[Exchange]:
 
 
 def _match_rate(row: Exchange, since_ms: int) -> float | None:
-    """The share of closed candles that are proven: unbroken ids, or equal to the venue's own."""
-    closed = Candle.objects.filter(symbol__exchange=row, open_ms__gte=since_ms).exclude(quality=Quality.PENDING)
+    """The share of the candles made of trades that are proven: unbroken ids, or equal to the venue's own.
+
+    Candles taken from the venue equal its own by nature and say nothing of ours.
+    """
+    ours = Candle.objects.filter(symbol__exchange=row, open_ms__gte=since_ms, source=Source.TRADES)
+    closed = ours.exclude(quality=Quality.PENDING)
     total = closed.count()
     return round(closed.filter(quality=Quality.PROVEN).count() / total, 4) if total else None
