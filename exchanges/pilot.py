@@ -254,8 +254,9 @@ class Pilot:
         with self._telling:
             held = lease.holder(self.plan.slug) if self.state is State.IDLE else None
             self.held_by = f"host {held.host} runs it (epoch {held.epoch})" if held else ""
-            seen = self.engine.snapshot() if self.engine else None
-            observed.tell_stream(self.plan.slug, self._report.fields(self, seen))
+            engine = self.engine
+            seen, names = (engine.snapshot(), engine.names.values()) if engine else (None, ())
+            observed.tell_stream(self.plan.slug, self._report.fields(self, seen, names))
 
     def _enter(self, event: Event, actor: str, reason: str) -> None:
         before, self.state = self.state, after(self.state, event)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from itertools import islice
+from statistics import median
 from typing import Any, Protocol
 
 from exchanges.lease import Lease
 from exchanges.lifecycle import State
 from exchanges.running import Plan
 from exchanges.snapshot import StreamSnapshot
+from exchanges.state import state_redis, unavailable
+from livermore.core import keys
 
 _RATE_OVER_S = 0.9
+_LAG_OF = 50
+_LAG_WITHIN_MS = 10_000
 _NOTHING = StreamSnapshot(state="stopped")
 
 
@@ -28,16 +35,23 @@ class Reported(Protocol):
 
 
 class Report:
-    """Remembers the last count of frames, from which the rate follows."""
+    """Remembers the last count of frames, from which the rate follows, and the last lag; new about every second."""
 
     def __init__(self) -> None:
         self._counted_at = time.monotonic()
         self._frames = 0
         self._rate = 0.0
+        self._lag_ms: float | None = None
 
-    def fields(self, source: Reported, seen: StreamSnapshot | None) -> dict[str, Any]:
-        """Counts are of this stream since its start; None where nothing is known. Times are ms UTC."""
+    def fields(
+        self, source: Reported, seen: StreamSnapshot | None, symbols: Iterable[str] = ()
+    ) -> dict[str, Any]:
+        """Counts are of this stream since its start; None where nothing is known. Times are ms UTC.
+
+        `symbols` are the canonical names it streams. Raises `StoreUnavailable`.
+        """
         now = seen or _NOTHING
+        self._measure(source.plan.slug, now.frames, symbols)
         return {
             "state": str(source.state),
             "reason": reason(source),
@@ -51,22 +65,37 @@ class Report:
             "acked": now.acked,
             "receiving": now.receiving,
             "frames": now.frames,
-            "frames_per_s": round(self._frames_per_s(now.frames), 1),
-            "lag_ms": now.lag_ms,
+            "frames_per_s": round(self._rate, 1),
+            "lag_ms": self._lag_ms,
             "since_ms": now.since_ns // 1_000_000 if now.since_ns else None,
             "last_frame_ms": now.last_frame_ns // 1_000_000 or None,
             "spooled": now.spooled,
             "errors": now.errors,
         }
 
-    def _frames_per_s(self, frames: int) -> float:
+    def _measure(self, exchange: str, frames: int, symbols: Iterable[str]) -> None:
         now = time.monotonic()
         if frames < self._frames:  # another stream counts from zero
             self._frames, self._rate = 0, 0.0
         if now - self._counted_at >= _RATE_OVER_S:
             self._rate = (frames - self._frames) / (now - self._counted_at)
             self._counted_at, self._frames = now, frames
-        return self._rate
+            self._lag_ms = lag_ms(exchange, symbols)
+
+
+@unavailable()
+def lag_ms(exchange: str, symbols: Iterable[str]) -> float | None:
+    """How long after its trade (by the venue's clock) a frame reaches us: the median of the newest tickers.
+
+    Up to `_LAG_OF` symbols are asked, of which those count that traded within `_LAG_WITHIN_MS`; None without.
+    """
+    pipe = state_redis().pipeline(transaction=False)
+    for symbol in islice(symbols, _LAG_OF):
+        pipe.hmget(keys.ticker(exchange, symbol), "time_ms", "received_ms")
+    since_ms = time.time_ns() // 1_000_000 - _LAG_WITHIN_MS
+    known = [(int(told), int(received)) for told, received in pipe.execute() if told and received]
+    lags = [received - told for told, received in known if received >= since_ms]
+    return float(median(lags)) if lags else None
 
 
 def reason(source: Reported) -> str:

@@ -149,6 +149,15 @@ def test_start_streams_and_its_result_tells_what_runs(world: World) -> None:
     assert lease.holder("alpha").host == "h1"
 
 
+def test_how_late_its_trades_come_is_told(world: World, redis_state: redis.Redis) -> None:
+    world.launch()
+    tell(Verb.START)
+    assert observed.stream_state("alpha")["lag_ms"] == ""
+    now_ms = time.time_ns() // 1_000_000
+    redis_state.hset(keys.ticker("alpha", "A-B"), mapping={"time_ms": now_ms - 40, "received_ms": now_ms})
+    until(lambda: observed.stream_state("alpha")["lag_ms"] == "40.0")
+
+
 def test_every_edge_has_an_actor_a_reason_and_a_time_and_is_announced(world: World, redis_state: redis.Redis) -> None:
     listener = redis_state.pubsub(ignore_subscribe_messages=True)
     listener.subscribe(keys.channel_exchange("alpha"))
