@@ -105,7 +105,7 @@ class Command(OneLineCommand):
 def _refuse_while_live(slug: str) -> None:
     """Old prices among new ones would spoil both."""
     if observed.stream_state(slug).get("state") in IS_LIVE:
-        raise CommandError(f"{slug} streams now; stop it first, or replay in a deployment of its own", returncode=HELD)
+        raise CommandError(f"{slug} streams now; stop_exchange {slug} first, or replay in a deployment of its own", returncode=HELD)
 
 
 def _know_symbols(recording: Recording, file: Path | None) -> None:
