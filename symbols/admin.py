@@ -6,8 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from symbols import services
 from symbols.models import ExchangeSymbol, UserSymbolSubscription
 
 _BY_HAND = ("exchange", "native", "base", "quote", "is_trading")
@@ -72,3 +74,11 @@ class UserSymbolSubscriptionAdmin(admin.ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The source is shown once it exists."""
         return (*self.form.Meta.fields, "source") if obj else self.form.Meta.fields
+
+    def delete_model(self, request: HttpRequest, obj: UserSymbolSubscription) -> None:
+        """As for a user who takes the last reason away: a symbol nobody follows leaves its tier."""
+        services.drop(UserSymbolSubscription.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[UserSymbolSubscription]) -> None:
+        """The same for many."""
+        services.drop(queryset)

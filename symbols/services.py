@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from exchanges.models import Exchange
@@ -260,9 +261,22 @@ def unfollow(user: Any, symbol: ExchangeSymbol, source: str) -> UserSymbolSubscr
             row.save()
             return row
         row.delete()
-        if not UserSymbolSubscription.objects.live().filter(symbol=symbol).exists():
-            ExchangeSymbol.objects.filter(pk=symbol.pk, tier=2).update(tier=None)
+        _leave_tier2({symbol.pk})
     return None
+
+
+def drop(subscriptions: QuerySet[UserSymbolSubscription]) -> None:
+    """Delete subscriptions, whatever their reasons."""
+    with transaction.atomic():
+        followed = set(subscriptions.values_list("symbol_id", flat=True))
+        subscriptions.delete()
+        _leave_tier2(followed)
+
+
+def _leave_tier2(symbol_ids: Collection[int]) -> None:
+    """Symbols that nobody follows any more are in no tier."""
+    live = UserSymbolSubscription.objects.live().values("symbol_id")
+    ExchangeSymbol.objects.filter(pk__in=symbol_ids, tier=2).exclude(pk__in=live).update(tier=None)
 
 
 def _check_source(source: str) -> None:

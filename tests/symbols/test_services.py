@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.urls import reverse
 from django.utils import timezone
 
 from livermore.core.errors import InvalidInput, RemoteProtocolError
@@ -268,6 +269,25 @@ def test_taking_one_reason_keeps_the_row_and_taking_both_ends_the_stream(toy):
     assert services.unfollow(user, sol, "manual") is None
     assert services.streamed_names("toy") == {}
     assert rows(toy)["SOLUSD"].tier is None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_subscription_deleted_by_the_operator_ends_like_one_taken_back(toy, admin_client, many):
+    ann, bob = (get_user_model().objects.create(username=name) for name in ("ann", "bob"))
+    sol, eth, btc = (builders.symbol(toy, name) for name in ("SOL-USD", "ETH-USD", "BTC-USD"))
+    ExchangeSymbol.objects.filter(pk=btc.pk).update(tier=1)
+    ends = [services.follow(ann, symbol).pk for symbol in (sol, eth, btc)]
+    services.follow(bob, eth)
+    listing = reverse("admin:symbols_usersymbolsubscription_changelist")
+    if many:
+        chosen = {"action": "delete_selected", "_selected_action": ends, "post": "yes"}
+        assert admin_client.post(listing, chosen).status_code == 302
+    else:
+        for pk in ends:
+            gone = admin_client.post(reverse("admin:symbols_usersymbolsubscription_delete", args=[pk]), {"post": "yes"})
+            assert gone.status_code == 302
+    assert not ann.subscriptions.exists()
+    assert {name: row.tier for name, row in rows(toy).items()} == {"SOLUSD": None, "ETHUSD": 2, "BTCUSD": 1}
 
 
 def test_an_unknown_source_is_refused_with_what_is_accepted(toy):
