@@ -76,12 +76,14 @@ class Simulation:
         self._task: asyncio.Task[None] | None = None
         leader = next((n for n, s in scripts.items() if s.leads), names[0])
         listings = [x for s in scripts.values() for x in s.listings]
-        start_ms = time.time_ns() // 1_000_000 if start_ms is None else start_ms
+        now_ms, now_ns = time.time_ns() // 1_000_000, time.monotonic_ns()
+        is_now, start_ms = start_ms is None, now_ms if start_ms is None else start_ms
         fresh = Market(listings, seed=seed, start_ms=start_ms, leader=leader, pace=pace)
         self._resume = resume
         self.market = (snapshot.restore(resume, fresh, start_ms) if resume else None) or fresh
         self.market.has_episodes = has_episodes
-        self._zero_ns = time.monotonic_ns()
+        # Making a market takes a second or more; one that began "now" is not late for that.
+        self._zero_ns = now_ns if is_now else time.monotonic_ns()
         self.servers: dict[str, VenueServer] = {}
         for name, script in scripts.items():
             stage = Stage(name, self.market, options, self.now_us, self.catch_up)
