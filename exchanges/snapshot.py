@@ -10,8 +10,9 @@ class StreamSnapshot:
     """What a stream is doing now; times are ns UTC by our clock.
 
     `state` is one of connecting, subscribing, streaming, degraded, backing_off, refused, paused, stopped.
-    `since_ns` is the moment since which every connection has streamed without interruption. `receiving`
-    counts the symbols on connections that brought a frame within the silence limit.
+    `since_ns` is the moment since which every connection has streamed without interruption. `acked`
+    counts the symbols whose connection has every acknowledgement, `receiving` those of them that brought a trade
+    within their usual pauses or are proven by REST to have had none.
     """
 
     state: str

@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from exchanges.connection import HANDSHAKE_WITHIN_S, Connection, Link
 from exchanges.outbox import Outbox
 from exchanges.placement import place
+from exchanges.silence import PATIENCE_S
 from exchanges.slot import Slot
 from exchanges.snapshot import StreamSnapshot
 from exchanges.venue import Budget, Limits, Rest, TradeIds, Venue
+from exchanges.vigil import Vigil
 from livermore.core.candle import BUCKET_NS
 from livermore.core.errors import GeoBlocked
 from livermore.core.frame import FrameBatch
@@ -48,13 +50,15 @@ class Stream:
         publish: Callable[[FrameBatch], None],
         report: Callable[[Gap], None],
         names: Mapping[str, str],
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._venue, self._limits, self._names, self._report = venue, limits, dict(names), report
         self._outbox = Outbox(publish, self._shed)
         self._wake = threading.Event()
-        self._link = Link(venue, rest, limits, connects, epoch, self._outbox.put, self._wake.set)
+        self._link = Link(venue, rest, limits, connects, epoch, self._emit, self._wake.set)
         self._slots: list[Slot] = []
         self._lock = threading.RLock()
+        self._vigil = Vigil(venue, rest, self._slots, self._lock, self._missed, self._wake.set, patience_s)
         self._is_running, self._is_paused, self._refusal = False, False, ""
         self._errors = 0
         self._place(natives)
@@ -65,6 +69,7 @@ class Stream:
         self._is_running = True
         self._outbox.start()
         self._thread.start()
+        self._vigil.start()
 
     def follow(self, natives: Collection[str], names: Mapping[str, str]) -> None:
         """Follow another set of symbols; only the sockets whose symbols change are told."""
@@ -96,6 +101,7 @@ class Stream:
         deadline = time.monotonic() + timeout_s
         self._is_running = False
         self._wake.set()
+        self._vigil.stop(min(timeout_s, 0.5))
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         with self._lock:
@@ -114,8 +120,7 @@ class Stream:
             slots = [s for s in self._slots if s.natives]
             live = [s for s in slots if s.since_ns is not None]
             since = [s.since_ns for s in live if s.since_ns is not None]
-            heard = {s: s.current.last_frame_ns for s in live if s.current is not None}
-            fresh_ns = time.time_ns() - int(self._limits.silence_s * 1e9)
+            acked = sum(len(s.natives) - len(s.refused) for s in live)
             connections = self._connections()
             state, reason = self._state(slots, live)
             return StreamSnapshot(
@@ -123,8 +128,8 @@ class Stream:
                 reason=reason,
                 sockets=len([c for c in connections if c.opened_ns and not c.ended.is_set()]),
                 wanted=sum(len(s.natives) for s in slots),
-                acked=sum(len(s.natives) - len(s.refused) for s in live),
-                receiving=sum(len(s.natives) - len(s.refused) for s, at_ns in heard.items() if at_ns > fresh_ns),
+                acked=acked,
+                receiving=min(self._vigil.receiving, acked),
                 frames=sum(s.frames for s in self._slots),
                 batches=self._outbox.published,
                 since_ns=max(since) if slots and len(live) == len(slots) else None,
@@ -143,7 +148,7 @@ class Stream:
         if not slots:
             return "connecting", "no symbols to stream"
         if len(live) == len(slots):
-            return "streaming", ""
+            return ("degraded", complaint) if (complaint := self._vigil.complaint) else ("streaming", "")
         reason = next((s.complaint for s in slots if s.since_ns is None and s.complaint), "")
         if live:
             return "degraded", reason
@@ -252,6 +257,10 @@ class Stream:
         if isinstance(error, GeoBlocked):
             self._refusal = str(error)
 
+    def _emit(self, batch: FrameBatch) -> None:
+        self._outbox.put(batch)
+        self._vigil.hear(batch)
+
     # ---- symbols and gaps ------------------------------------------------------------------------
 
     def _place(self, natives: Collection[str]) -> None:
@@ -278,6 +287,9 @@ class Stream:
             natives = slot.natives if slot is not None else tuple(self._names)
             from_ns = batch.arrivals[0][1] - CLOCK_MARGIN_NS
             self._gap(Cause.SHED, natives, from_ns, batch.received_ns, batch.connection)
+
+    def _missed(self, natives: Iterable[str], from_ns: int, to_ns: int, connection: str) -> None:
+        self._gap(Cause.DISCONNECT, natives, from_ns - CLOCK_MARGIN_NS, to_ns, connection)
 
     def _gap(self, cause: Cause, natives: Iterable[str], from_ns: int, to_ns: int, connection: str) -> None:
         symbols = tuple(sorted(self._names[n] for n in natives if n in self._names))

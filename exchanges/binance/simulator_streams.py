@@ -158,6 +158,8 @@ class BinanceLike:
 
     def _join(self, connection: Connection, stream: str) -> None:
         connection.notes.streams[stream] = None
+        if self._stage.loses_topic():
+            return
         self._audience.setdefault(stream, {})[connection] = None
 
     def _leave(self, connection: Connection, stream: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exchanges import registry
+from exchanges.silence import PATIENCE_S
 from exchanges.stream import Stream
 from exchanges.venue import Endpoint, Limits
 from livermore.core.frame import FrameBatch
@@ -25,11 +26,12 @@ class Streamed:
     """A stream of one simulated venue, by default of all its listings.
 
     `batches` and `gaps` grow as the stream publishes and reports. `broker` may be set to a function that is
-    called first with every batch and may raise.
+    called first with every batch and may raise. `patience_s` scales all that follows from a symbol's silence.
     """
 
     def __init__(self, sim: Running, slug: str, natives: Collection[str] | None = None, **limits: Any) -> None:
         self.sim, self.slug = sim, slug
+        patience_s = limits.pop("patience_s", PATIENCE_S)
         listings = [x for x in sim.simulation.market.listings if x.venue == slug]
         self.all_names = {x.native: x.symbol for x in listings}
         self.natives = list(self.all_names if natives is None else natives)
@@ -49,6 +51,7 @@ class Streamed:
             publish=self._publish,
             report=self.gaps.append,
             names=self._names(self.natives),
+            patience_s=patience_s,
         )
 
     def _publish(self, batch: FrameBatch) -> None:
@@ -168,6 +171,6 @@ def streamed(sim: Running, slug: str, natives: Collection[str] | None = None, **
         yield made
     finally:
         made.stream.stop(5.0)
-    own = [made.stream._thread, made.stream._outbox._thread]
+    own = [made.stream._thread, made.stream._outbox._thread, made.stream._vigil._thread]
     names = {f"{slug}-{name}" for slot in made.stream._slots for name in slot.ids}
     until(lambda: not [t for t in threading.enumerate() if t in own or t.name in names], within_s=5)
