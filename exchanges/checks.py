@@ -82,12 +82,14 @@ def environment_is_in_the_schema(app_configs: Any, **kwargs: Any) -> Sequence[Ch
 @register()
 def venue_keys_can_be_used(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """E008: VENUE_KEYS names no exchange of ours, or holds a key that its venue's sessions cannot use."""
+    hint = 'Write {"<exchange>": {"name": "…", "private_key": "<PEM>"}}, or {} for none.'
+    if not isinstance(settings.VENUE_KEYS, dict):
+        return [Error("VENUE_KEYS is no JSON object", hint=hint, id="livermore.E008")]
     unusable = []
     for slug in settings.VENUE_KEYS:
         try:
             services.streamed_venue(slug)
         except InvalidInput as error:
-            hint = 'Write {"<exchange>": {"name": "…", "private_key": "<PEM>"}}, or {} for none.'
             unusable.append(Error(str(error), hint=hint, id="livermore.E008"))
     return unusable
 

@@ -137,6 +137,13 @@ def test_e008_a_key_that_cannot_be_used_is_an_error_that_quotes_nothing_of_it(
         services.streamed_venue(next(iter(keys)))
 
 
+def test_e008_keys_in_another_shape_are_an_error(settings: Any) -> None:
+    settings.VENUE_KEYS = [KEY.private_key]
+    [found] = checks.venue_keys_can_be_used(None)
+    assert found.id == "livermore.E008"
+    assert KEY.private_key not in str(found)
+
+
 def test_neither_a_repr_nor_a_log_shows_key_or_token(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     settings.VENUE_KEYS = {"coinbase": {"name": NAME, "private_key": KEY.private_key}}
