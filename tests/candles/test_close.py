@@ -44,6 +44,25 @@ def listening(redis_state, first_ms):
     streamed(redis_state, AT, since_ms=first_ms - BUCKET_MS)
 
 
+@pytest.fixture
+def heard(redis_state):
+    """A function that gives the opens of the candles of a timeframe told since it was called last."""
+    listeners = {str(timeframe): redis_state.pubsub(ignore_subscribe_messages=True) for timeframe in Timeframe}
+    for timeframe, listener in listeners.items():
+        listener.subscribe(keys.channel_closed(AT, BTC, timeframe))
+        listener.get_message(timeout=1)
+
+    def opens(timeframe: str) -> list[int]:
+        found = []
+        while message := listeners[timeframe].get_message(timeout=0.1):
+            found.append(json.loads(message["data"])["open_time"])
+        return found
+
+    yield opens
+    for listener in listeners.values():
+        listener.close()
+
+
 def buckets(first_ms: int, count: int, symbol: str = BTC) -> list[Bucket]:
     return [Bucket(symbol, first_ms + n * BUCKET_MS) for n in range(count)]
 
@@ -92,6 +111,40 @@ def test_closing_twice_is_harmless(listening, first_ms):
     once, again = (close(AT, buckets(first_ms, 1)).candles for _ in range(2))
     assert once == again
     assert CandleRow.objects.count() == 1
+
+
+def test_only_the_first_closing_is_told(heard, listening, first_ms):
+    store(AT, BTC, trades(first_ms, 2))
+    for _ in range(3):
+        close(AT, buckets(first_ms, 2))
+    assert heard("5m") == [first_ms, first_ms + BUCKET_MS]
+
+
+def test_a_snapshot_of_old_trades_closes_nothing_again(redis_state, heard, listening, first_ms):
+    """A venue repeats its last trades after each subscription, here twice and after the slabs are gone."""
+    made = trades(first_ms, 2)
+    store(AT, BTC, made)
+    close(AT, buckets(first_ms, 2))
+    assert heard("5m") == [first_ms, first_ms + BUCKET_MS]
+    for n in range(2):
+        redis_state.delete(*(keys.trades(AT, BTC, bucket.open_ms) for bucket in buckets(first_ms, 2)))
+        store(AT, BTC, made[20:70], f"snapshot:{n}")
+        due = ledger.claim(AT, now_ms() + ledger.LEASE_MS, 10)
+        assert due == buckets(first_ms, 2)
+        close(AT, due)
+    assert heard("5m") == []
+
+
+def test_a_crash_before_the_larger_candle_is_made_up_for_by_the_repeat(redis_state, heard):
+    open_ms = quarter()
+    streamed(redis_state, AT, since_ms=open_ms)
+    store(AT, BTC, trades(open_ms, 3))
+    close(AT, buckets(open_ms, 3))
+    CandleRow.objects.filter(timeframe="15m").delete()  # as if it had ended in between
+    redis_state.delete(keys.candles(AT, BTC, "15m"))
+    assert (heard("5m"), heard("15m")) == ([open_ms + n * BUCKET_MS for n in range(3)], [open_ms])
+    close(AT, buckets(open_ms, 3))
+    assert (heard("5m"), heard("15m")) == ([], [open_ms])
 
 
 def test_a_late_trade_makes_the_bucket_due_and_revises_the_candle(redis_state, listening, first_ms):
