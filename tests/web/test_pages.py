@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from exchanges.models import Exchange
 from symbols.models import ExchangeSymbol
@@ -31,6 +33,18 @@ def test_a_fresh_overview_says_why_nothing_is_connected_and_what_to_type(browser
     assert "Nothing is connected — by design" in page
     assert "No signal yet" in page
     assert "manage.py sync_symbols" in page
+
+
+def test_static_files_are_served_without_blocking_the_event_loop(db: None) -> None:
+    async def read() -> tuple[int, bytes]:
+        answer = await AsyncClient().get("/static/web/figure.js")
+        return answer.status_code, b"".join([part async for part in answer.streaming_content])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        status, text = asyncio.run(read())
+    assert status == 200
+    assert b"updated_ms" in text
 
 
 def test_a_disabled_exchange_is_not_offered_a_start(browser: Client) -> None:
