@@ -17,11 +17,11 @@ from exchanges.control import Result, Status, Verb
 from exchanges.lifecycle import State
 from exchanges.services import usable
 from exchanges.state import state_redis, unavailable
-from livermore.command_line import USAGE, OneLineCommand
+from livermore.command_line import TEMPORARY, USAGE, OneLineCommand
 from livermore.core import keys
-from livermore.core.errors import InvalidInput, StoreUnavailable
+from livermore.core.errors import InvalidInput
 
-GEO, HELD, TIMEOUT, UNKNOWN = 3, 4, 5, 6
+GEO, HELD, TIMEOUT, UNKNOWN = 3, 4, TEMPORARY, 6
 EXIT_CODES: Mapping[str, int] = {
     "ok": 0,
     "impossible": USAGE,
@@ -114,13 +114,11 @@ def shown(change: Mapping[str, Any]) -> str:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Wrong names and an absent Redis become one line with their exit code."""
+    """Wrong names become one line with their exit code."""
     try:
         yield
     except InvalidInput as error:
         raise CommandError(str(error), returncode=UNKNOWN) from None
-    except StoreUnavailable as error:
-        raise CommandError(f"{error}; is Livermore running?", returncode=TIMEOUT) from None
 
 
 @contextmanager

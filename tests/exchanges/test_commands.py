@@ -85,6 +85,31 @@ def test_without_redis_a_command_says_so_in_one_line(settings: Any) -> None:
     assert "is Livermore running?" in str(error)
 
 
+_ONE_AFTER_ANOTHER = """
+import sys
+from django.core.management import execute_from_command_line
+for line in sys.argv[1:]:
+    try:
+        execute_from_command_line(["manage.py", *line.split()])
+    except SystemExit as end:
+        print(end.code, flush=True)
+"""
+
+
+def test_without_tables_every_command_says_in_one_line_what_makes_them(tmp_path: Path) -> None:
+    commands = ("start_exchange x", "exchange_status x", "sync_symbols x", "refresh_tier1 x", "sync_symbols")
+    commands += ("stream_host --autostart x",)
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "livermore.settings", "LIVERMORE_VAR": str(tmp_path)}
+    environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    run = subprocess.run(
+        [sys.executable, "-c", _ONE_AFTER_ANOTHER, *commands],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert run.stdout.split() == ["5"] * len(commands)
+    assert len(run.stderr.splitlines()) == len(commands)
+    assert all("has no tables" in line and "make run" in line for line in run.stderr.splitlines())
+
+
 @pytest.mark.django_db
 @pytest.mark.usefixtures("redis_state")
 def test_a_command_that_nobody_runs_in_time_is_five_and_expires() -> None:

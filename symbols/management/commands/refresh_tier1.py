@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from exchanges.venue import Rest
+from livermore.command_line import OneLineCommand
 from symbols import services
 from symbols.management import per_exchange
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     """What beat runs every hour, by hand."""
 
     help = "Rank the symbols of an exchange, or of every exchange that streams, by turnover in dollars."
