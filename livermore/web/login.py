@@ -1,12 +1,16 @@
-"""The login page: Django's own, with a pause after repeated failures."""
+"""The login pages of the site and of its admin: Django's own, with a pause after repeated failures."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 
 from livermore.web.models import LoginFailures, digest
@@ -41,6 +45,32 @@ class ThrottledLoginView(LoginView):
         """Counts one failure."""
         note_failure(_who(self.request))
         return super().form_invalid(form)
+
+
+class ThrottledAdminLoginView(ThrottledLoginView):
+    """As above, for staff: in the admin's dress, and failures on either page count for both."""
+
+    template_name = "web/admin_login.html"
+    authentication_form = AdminAuthenticationForm
+    # Who is logged in but no staff would be sent back and forth for ever.
+    redirect_authenticated_user = False
+
+    def get(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        """Staff that is logged in has nothing to do here."""
+        if admin.site.has_permission(request):
+            return redirect("admin:index")
+        return super().get(request, *args, **kwargs)
+
+    def get_default_redirect_url(self) -> str:
+        """Where a login leads that came from nowhere."""
+        return reverse("admin:index")
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        """What the admin's template needs besides."""
+        return super().get_context_data(**admin.site.each_context(self.request), title="Log in", **kwargs) | {
+            "app_path": self.request.get_full_path(),
+            "username": self.request.user.get_username(),
+        }
 
 
 def seconds_to_wait(who: str) -> int:

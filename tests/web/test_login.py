@@ -46,6 +46,30 @@ def test_another_name_and_another_address_are_not_held_back(client: Client, trad
     assert _try(elsewhere, "wrong", "somebody").status_code == 200
 
 
+def test_the_admins_own_login_pauses_too_and_counts_with_the_other(client: Client, operator: User) -> None:
+    form = {"username": "operator", "password": "wrong"}
+    for number in range(FAILURES_ALLOWED):
+        assert client.post("/admin/login/" if number else "/login/", form).status_code == 200
+    answer = client.post("/admin/login/", form | {"password": "correct horse battery"})
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["Retry-After"]) <= 61
+    assert "Too many failures" in answer.content.decode()
+    assert "_auth_user_id" not in client.session
+
+
+def test_staff_reaches_the_admin_and_others_are_told_that_they_may_not(
+    client: Client, operator: User, trader: User
+) -> None:
+    page = client.get("/admin/").url
+    assert page == "/admin/login/?next=/admin/"
+    staff = {"username": "operator", "password": "correct horse battery"}
+    assert client.post(page, staff | {"next": "/admin/exchanges/"}).url == "/admin/exchanges/"
+    assert client.get("/admin/login/").url == "/admin/"
+    client.force_login(trader)
+    assert "not authorized" in client.get(page).content.decode()
+    assert client.post("/admin/login/", {"username": "trader", "password": "correct horse battery"}).status_code == 200
+
+
 def test_names_that_nobody_tries_any_more_are_forgotten(client: Client, trader: User) -> None:
     _try(client, "wrong", "one")
     LoginFailures.objects.update(last_at=LoginFailures.objects.get().last_at - timedelta(hours=2))
