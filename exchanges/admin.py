@@ -23,6 +23,7 @@ from symbols import tasks as symbol_tasks
 COMMAND_WAIT_S = 60
 GEO_RULES_LAST_DAYS = 30
 _LISTED_DEPENDANTS = 50
+_OBSERVED = ("stream", "configuration", "endpoint_in_use", "is_endpoint_overridden")
 _SECRETS = ("api_key", "api_secret", "passphrase")
 
 
@@ -39,7 +40,7 @@ class ExchangeAdmin(admin.ModelAdmin):
     actions = ("start", "stop", "pause", "resume", "sync_symbols", "refresh_tier1")
     fieldsets = (
         (None, {"fields": ("slug", "title", "enabled")}),
-        ("Observed", {"fields": ("stream", "endpoint_in_use", "is_endpoint_overridden")}),
+        ("Observed", {"fields": _OBSERVED}),
         ("Addresses", {"fields": ("rest_url", "ws_url", "docs_url", "terms_url", "home_url")}),
         (
             "Limits",
@@ -63,8 +64,7 @@ class ExchangeAdmin(admin.ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Exchange | None = None) -> tuple[str, ...]:
         """The slug names keys and rows elsewhere, so it never changes."""
-        shown = ("stream", "endpoint_in_use", "is_endpoint_overridden")
-        return shown if obj is None else ("slug", *shown)
+        return _OBSERVED if obj is None else ("slug", *_OBSERVED)
 
     def get_form(self, request: HttpRequest, obj: Exchange | None = None, change: bool = False, **kwargs: Any) -> Any:
         """A new exchange is one that has an adapter, ours or an installed package's, and no row."""
@@ -89,6 +89,19 @@ class ExchangeAdmin(admin.ModelAdmin):
         age_s = time.time() - int(said.get("updated_ms") or 0) / 1000
         reason = f" ({said['reason']})" if said.get("reason") else ""
         return f"{said.get('state', 'unknown')}{reason}, {age_s:.0f} s ago, by host {said.get('host') or '—'}"
+
+    @admin.display(description="this configuration")
+    def configuration(self, obj: Exchange) -> str:
+        """Does the stream host work with the row as it is saved here?"""
+        try:
+            told = observed.stream_state(obj.slug).get("config_version") if obj.slug else ""
+        except StoreUnavailable:
+            told = ""
+        if not told:
+            return f"version {obj.config_version}; no stream host says which one it has"
+        if int(told) >= obj.config_version:
+            return f"version {obj.config_version}: applied"
+        return f"version {obj.config_version}: not yet, the stream host has {told}"
 
     @admin.display(description="geography verified", ordering="geo_verified_at")
     def geo_checked(self, obj: Exchange) -> str:

@@ -39,6 +39,7 @@ class Engine:
             self.names = dict(names)
             for stream in self._streams():
                 stream.follow(list(names), names)
+        self.plan = plan
 
     def tend(self) -> None:
         """Put the successor in place when it streams or took too long; may take some seconds."""
@@ -87,7 +88,6 @@ class Engine:
         else:
             self._stream.stop(STOP_S)
             self._stream = self._build(plan)
-        self.plan = plan
 
     def _promote(self) -> None:
         if self._successor is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
@@ -10,6 +12,8 @@ from django.db import models
 from exchanges.fields import ExactDecimalField
 from exchanges.venue import Endpoint, Limits
 from livermore.core.candle import Timeframe
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def all_timeframes() -> list[str]:
@@ -129,6 +133,11 @@ class Exchange(models.Model):
     def is_endpoint_overridden(self) -> bool:
         """Does the environment replace this row's addresses?"""
         return bool(settings.EXCHANGE_ENDPOINTS.get(self.slug))
+
+    @property
+    def config_version(self) -> int:
+        """Which edit of the row this is: when it was saved, in ms UTC; 0 before the first time."""
+        return (self.updated_at - _EPOCH) // timedelta(milliseconds=1) if self.updated_at else 0
 
     def limits(self) -> Limits:
         """The limits a session must keep."""

@@ -245,6 +245,12 @@ class Pilot:
         """May this host contact the exchange, as far as its row says?"""
         return self.plan.verdict(self._where)
 
+    @property
+    def config_version(self) -> int:
+        """Which edit of the row the stream follows; without a stream, the one that was read last."""
+        engine = self.engine
+        return engine.plan.config_version if engine else self.plan.config_version
+
     def region(self) -> str:
         """Where this host reaches the exchange from; `loopback` when nothing leaves this machine."""
         return "loopback" if self.plan.is_loopback else str(self._where())

@@ -31,6 +31,8 @@ class Reported(Protocol):
     lease: Lease | None
     held_by: str
 
+    @property
+    def config_version(self) -> int: ...
     def region(self) -> str: ...
 
 
@@ -60,6 +62,7 @@ class Report:
             "region": source.region() if source.state is not State.IDLE else "",
             "endpoint": " ".join(filter(None, (source.plan.endpoint.rest, source.plan.endpoint.ws))),
             "endpoint_overridden": int(source.plan.is_endpoint_overridden),
+            "config_version": source.config_version,
             "sockets": now.sockets,
             "wanted": now.wanted,
             "acked": now.acked,

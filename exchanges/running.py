@@ -28,7 +28,8 @@ class Streaming(Protocol):
 class Plan:
     """An exchange's row as its host uses it.
 
-    `may_overlap` tells that trade ids remove the duplicates of two engines that run at once.
+    `may_overlap` tells that trade ids remove the duplicates of two engines that run at once;
+    `config_version` says which edit of the row this is.
     """
 
     slug: str
@@ -39,6 +40,7 @@ class Plan:
     limits: Limits
     rule: GeoRule
     may_overlap: bool = True
+    config_version: int = 0
 
     @classmethod
     def of(cls, row: Any, *, may_overlap: bool = True) -> Plan:
@@ -52,6 +54,7 @@ class Plan:
             limits=row.limits(),
             rule=GeoRule.of(row),
             may_overlap=may_overlap,
+            config_version=row.config_version,
         )
 
     @property

@@ -36,6 +36,8 @@ class StreamState:
     region: str
     endpoint: str
     endpoint_overridden: bool
+    config_version: int | None
+    row_version: int
     sockets: int | None
     wanted: int | None
     acked: int | None
@@ -111,6 +113,8 @@ def state_of(row: Exchange, said: Mapping[str, str]) -> StreamState:
         region=said.get("region", ""),
         endpoint=said.get("endpoint") or endpoint.ws or endpoint.rest,
         endpoint_overridden=_is_true(said.get("endpoint_overridden"), row.is_endpoint_overridden),
+        config_version=_whole(said.get("config_version")),
+        row_version=row.config_version,
         sockets=_whole(said.get("sockets")),
         wanted=_whole(said.get("wanted")),
         acked=_whole(said.get("acked")),

@@ -121,6 +121,13 @@ def test_the_observed_state_is_shown_with_its_age(admin_client, toy, redis_state
     assert "streaming, 3 s ago, by host h1" in text
 
 
+@pytest.mark.parametrize(("ahead_ms", "said"), [(0, ": applied"), (-1, ": not yet, the stream host has ")])
+def test_whether_the_stream_host_follows_the_saved_row_is_shown(admin_client, toy, redis_state, ahead_ms, said):
+    version = toy.config_version + ahead_ms
+    redis_state.hset(keys.stream("toy"), mapping={"state": "streaming", "config_version": version})
+    assert f"version {toy.config_version}{said}" in admin_client.get(page("exchange_change", "toy")).content.decode()
+
+
 def test_the_page_opens_while_the_state_redis_is_away(admin_client, toy, settings):
     settings.STATE_REDIS_URL = "redis://127.0.0.1:1/0"
     answer = admin_client.get(page("exchange_change", "toy"))

@@ -344,6 +344,32 @@ def test_other_symbols_are_followed_and_other_limits_replace_the_stream_after_it
     assert world.states().count("connecting") == 1
 
 
+def test_the_version_of_the_row_that_the_stream_follows_is_told(world: World) -> None:
+    tries: list[str] = []
+
+    def told() -> str:
+        return observed.stream_state("alpha").get("config_version", "")
+
+    def refuse() -> None:
+        tries.append(told())
+        raise VenueUnavailable("no answer")
+
+    world.plans["alpha"] = plan(config_version=5)
+    world.launch()
+    until(lambda: told() == "5")
+    tell(Verb.START)
+    world.plans["alpha"] = plan(config_version=6)
+    until(lambda: told() == "6")
+    assert len(world.streams) == 1
+    world.trouble = refuse
+    world.plans["alpha"] = plan(config_version=7, limits=Limits(3, 5.0, None))
+    until(lambda: len(tries) > 1)
+    assert set(tries) == {"6"}
+    world.trouble = lambda: None
+    until(lambda: told() == "7")
+    assert len(world.streams) == 2
+
+
 def test_without_trade_ids_the_old_stream_is_stopped_before_the_new_one_starts(world: World) -> None:
     world.plans["alpha"] = plan(may_overlap=False)
     world.launch()
@@ -394,8 +420,7 @@ def test_a_host_that_lost_its_lease_stops_its_stream(world: World, redis_state: 
     redis_state.delete(keys.lease("alpha"))
     lease.acquire("alpha", observed.host("h2").owner)
     until(lambda: "stop" in world.streams[0].calls)
-    until(lambda: world.states()[-1] == "idle")
-    assert world.changes[-1].event == "held"
+    until(lambda: world.changes[-1].event == "held")
     assert lease.holder("alpha").host == "h2"
 
 

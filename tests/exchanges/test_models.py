@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from exchanges.models import Exchange, UserExchange, all_timeframes
+from exchanges.running import Plan
 from tests.support import builders
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +57,16 @@ def test_the_limits_a_session_keeps_are_the_rows(settings):
     limits = Exchange.objects.get(pk=row.pk).limits()
     assert (limits.messages_per_second, limits.connection_lifetime_s, limits.silence_s) == (2.5, 60, 7.0)
     assert limits.topics_per_connection == 10
+
+
+def test_every_save_is_another_version_of_the_configuration():
+    row = builders.exchange()
+    row.updated_at = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+    assert row.config_version == 1_772_366_400_123
+    row.save()
+    assert row.config_version > 1_772_366_400_123
+    assert Plan.of(row).config_version == row.config_version
+    assert Exchange(slug="new").config_version == 0
 
 
 def test_the_environment_wins_over_the_rows_addresses_one_by_one(settings):

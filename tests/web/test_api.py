@@ -62,6 +62,15 @@ def test_exchanges_are_idle_until_told(browser: Client) -> None:
     assert found[0]["start_command"] == f"python manage.py start_exchange {found[0]['slug']}"
 
 
+def test_an_exchange_tells_which_edit_of_its_row_its_stream_follows(browser: Client, redis_state: Any) -> None:
+    row = Exchange.objects.get(pk="kucoin")
+    address = "/api/v1/exchanges/kucoin"
+    found = browser.get(address).json()
+    assert (found["row_version"], found["config_version"]) == (row.config_version, None)
+    market_data.set_stream(redis_state, "kucoin", config_version=row.config_version - 1)
+    assert browser.get(address).json()["config_version"] == row.config_version - 1
+
+
 def test_an_unknown_exchange_is_404_with_the_nearest(browser: Client) -> None:
     answer = browser.get("/api/v1/exchanges/kukoin")
     assert answer.status_code == 404

@@ -21,7 +21,10 @@ from livermore.core.candle import Quality, Source
 from livermore.core.errors import InvalidInput
 
 _DAY = timedelta(days=1)
-_NUMBERS = ("sockets", "wanted", "acked", "receiving", "frames", "epoch", "since_ms", "last_frame_ms", "spooled")
+_NUMBERS = (
+    *("sockets", "wanted", "acked", "receiving", "frames"),
+    *("epoch", "since_ms", "last_frame_ms", "spooled", "config_version"),
+)
 _FRACTIONS = ("frames_per_s", "lag_ms")
 _COLUMNS = ("exchange", "state", "holder", "region", "sockets", "wanted/acked/recv", "frames/s", "lag ms")
 _MORE = ("gaps 24h", "match 24h", "reason")
@@ -72,6 +75,7 @@ def status(row: Exchange) -> dict[str, Any]:
         "region": told.get("region") or None,
         "endpoint": told.get("endpoint") or None,
         "endpoint_overridden": row.is_endpoint_overridden,
+        "row_version": row.config_version,
         **{name: int(told[name]) if told.get(name) else None for name in _NUMBERS},
         **{name: float(told[name]) if told.get(name) else None for name in _FRACTIONS},
         "gaps_24h": Gap.objects.filter(exchange=row, opened_at__gte=since).count(),
