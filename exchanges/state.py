@@ -55,7 +55,7 @@ def delete_if(key: str, value: str) -> bool:
 
 @lru_cache(maxsize=4)
 def _client(url: str) -> Any:
-    address, is_cluster = _without_cluster_flag(url)
+    address, is_cluster = without_cluster_flag(url)
     # One quick retry bridges a connection that the server closed while it lay idle in the pool.
     options = {
         "socket_timeout": SOCKET_TIMEOUT_S,
@@ -66,7 +66,8 @@ def _client(url: str) -> Any:
     return RedisCluster.from_url(address, **options) if is_cluster else Redis.from_url(address, **options)
 
 
-def _without_cluster_flag(url: str) -> tuple[str, bool]:
+def without_cluster_flag(url: str) -> tuple[str, bool]:
+    """The address without our own `cluster` parameter, and whether it asks for a Cluster."""
     parts = urlsplit(url)
     query = parse_qsl(parts.query)
     is_cluster = any(name == "cluster" and value.lower() in ("1", "true", "yes") for name, value in query)

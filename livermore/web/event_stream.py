@@ -26,6 +26,7 @@ _PATTERN = re.compile(r"^[A-Za-z0-9_:.*?-]{1,200}$")
 
 # What may be listened to: the first words of a channel, or a plural that means all of a kind.
 _SIGNAL = (keys.channel_signal, 1)
+_ALERTS = (keys.channel_alerts, 1)
 _EXCHANGE = (keys.channel_exchange, 1)
 _TICKER = (keys.channel_ticker, 2)
 _FORMING = (keys.channel_forming, 3)
@@ -34,6 +35,7 @@ _INDICATOR = (keys.channel_indicator, 4)
 _KINDS: dict[str, tuple[tuple[Callable[..., str], int], ...]] = {
     "signal": (_SIGNAL,),
     "signals": (_SIGNAL,),
+    "alerts": (_ALERTS,),
     "exchange": (_EXCHANGE,),
     "exchanges": (_EXCHANGE,),
     "health": (_EXCHANGE,),

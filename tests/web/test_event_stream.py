@@ -125,6 +125,7 @@ def test_plurals_mean_every_channel_of_a_kind() -> None:
         True,
     )
     assert patterns_of("channel:signal:BTC") == (["channel:signal:BTC"], False)
+    assert patterns_of("channel:alerts:kucoin,alerts") == (["channel:alerts:kucoin", "channel:alerts:*"], False)
     assert patterns_of("channel:candle:close:kucoin") == (["channel:candle:close:kucoin:*:*"], False)
     with pytest.raises(BadChannels):
         patterns_of(",".join(f"ticker:kucoin:A{n}-B" for n in range(500)))
