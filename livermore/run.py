@@ -76,7 +76,6 @@ class Run:
 
     def _start(self, wanted: list[str], *, is_live: bool) -> str:
         self._say(f"Livermore {version()}: data in {self._var}, logs in {self._logs}")
-        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         os.environ["LIVERMORE_VAR"] = str(self._var)
         self._start_redis()
         call_command("migrate", verbosity=0)
@@ -85,7 +84,6 @@ class Run:
         others = sorted(set(slugs) - set(simulated))
         self._say(f"Simulated: {' '.join(simulated) or 'none'}; live: {' '.join(others) or 'none'}")
         self._start_simulators(simulated)
-        password = first_admin.create()
         url = self._start_work(slugs)
         self._children.start(processes.stream_host(slugs))
         self._checks["streams"] = partial(self._missing_streams, slugs)
@@ -93,7 +91,8 @@ class Run:
         if self._has_flower:
             secret = self._var / "flower_password"
             self._say(f"Flower   {settings.FLOWER_URL} (user admin, password {local_secret.text(secret)})")
-        self._say(first_admin.how_to_log_in(password))
+        # Last: what is created here is told in the same breath, whatever interrupts the start.
+        self._say(first_admin.how_to_log_in(first_admin.create()))
         return url
 
     def _start_redis(self) -> None:
