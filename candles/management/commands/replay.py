@@ -61,6 +61,9 @@ class Command(OneLineCommand):
             follower = Follower(slug)
             try:
                 _publish(recording, follower, options["speed"], progress)
+                if not options["json"] and (until_ms := follower.open_until_ms()) > time.time() * 1000:
+                    self.stdout.write(f"{slug}: all sent; the last bucket closes at {_clock(until_ms)}")
+                    self.stdout.flush()
                 outcome = _settled(follower, progress)
             finally:
                 progress.end()
@@ -94,7 +97,7 @@ class Command(OneLineCommand):
             f"candles: {each or 'none'}\nsha256: {outcome.sha256}"
         )
         if recording.gaps:
-            self.stdout.write(f"the recording notes {recording.gaps} gaps")
+            self.stdout.write(f"gaps noted by the recording: {recording.gaps}")
         for path in recording.cut:
             self.stdout.write(f"{path} ends abruptly; everything before that was replayed")
         if told.unknown:
@@ -105,7 +108,8 @@ class Command(OneLineCommand):
 def _refuse_while_live(slug: str) -> None:
     """Old prices among new ones would spoil both."""
     if observed.stream_state(slug).get("state") in IS_LIVE:
-        raise CommandError(f"{slug} streams now; stop_exchange {slug} first, or replay in a deployment of its own", returncode=HELD)
+        why = f"{slug} streams now; stop_exchange {slug} first, or replay in a deployment of its own"
+        raise CommandError(why, returncode=HELD)
 
 
 def _know_symbols(recording: Recording, file: Path | None) -> None:
@@ -196,10 +200,12 @@ def _wait_for_closing(follower: Follower, progress: Progress) -> None:
                 f"{len(due)} buckets are not closed; do beat and a worker of the queue candles run?",
                 returncode=TIMEOUT,
             )
-        ends = datetime.fromtimestamp(until_ms / 1000, UTC)
-        wait = f", the last at {ends:%H:%M:%S} UTC" if time.time() * 1000 < until_ms else ""
-        progress(f"{slug}: {len(due):,} of {len(follower.told.buckets):,} buckets to close{wait}")
+        progress(f"{slug}: {len(due):,} of {len(follower.told.buckets):,} buckets to close")
         time.sleep(_LOOK_EVERY_S)
+
+
+def _clock(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M:%S} UTC"
 
 
 def _speed(text: str) -> float:
