@@ -10,6 +10,7 @@ import json
 import time
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from operator import mul
 from typing import Any
 
@@ -24,6 +25,7 @@ TRAIL_SECONDS = 720
 TICKER_LIFE_S = 24 * 3600
 QUOTES_LIFE_S = 3600
 PUBLISH_EVERY_S = 0.25
+KEEP_EVERY_S = 60.0
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Preview:
         self.exchange = exchange
         self._forming: dict[str, Forming] = {}
         self._doubted: dict[str, Decimal] = {}
+        self._kept_at: dict[str, float] = {}
 
     def last_price(self, symbol: str) -> Decimal | None:
         """The last accepted price here, None before the first."""
@@ -75,25 +78,19 @@ class Preview:
         self._forming[symbol] = forming
         price = slab.prices[newest]
         time_ms, received_ms = slab.times_ns[newest] // 1_000_000, slab.received_ns // 1_000_000
-        for text, is_buy in zip(slab.prices, slab.buys, strict=True):
-            # The taker's side tells which side of the book was hit: the nearest thing to a quote that trades give.
-            if is_buy:
-                forming.ask = text
-            else:
-                forming.bid = text
+        # The taker's side tells which side of the book was hit: the nearest thing to a quote that trades give.
+        forming.ask = _last(slab, is_buy=True) or forming.ask
+        forming.bid = _last(slab, is_buy=False) or forming.bid
         ticker = {"price": plain(prices[newest]), "time_ms": time_ms, "received_ms": received_ms}
         pipe.hset(keys.ticker(self.exchange, symbol), mapping=ticker)
-        pipe.expire(keys.ticker(self.exchange, symbol), TICKER_LIFE_S)
-        base = Symbol.parse(symbol).base
         pipe.hset(
-            keys.quotes(base),
+            keys.quotes(base_of(symbol)),
             f"{self.exchange}|{symbol}",
             f"{price}|{time_ms}|{received_ms}|{forming.bid}|{forming.ask}",
         )
-        pipe.expire(keys.quotes(base), QUOTES_LIFE_S)
         pipe.hset(keys.trail(self.exchange, symbol), str(time_ms // 1000 % TRAIL_SECONDS), f"{time_ms}|{price}")
-        pipe.expire(keys.trail(self.exchange, symbol), TRAIL_SECONDS)
         self._show(pipe, symbol, forming, ticker)
+        self._keep(pipe, symbol)
 
     def _merged(
         self,
@@ -138,7 +135,6 @@ class Preview:
         }
         key = keys.forming(self.exchange, symbol, BASE_TIMEFRAME)
         pipe.hset(key, mapping=shown)
-        pipe.pexpire(key, 2 * BUCKET_MS)
         now = time.monotonic()
         if now - forming.told_at >= PUBLISH_EVERY_S:
             forming.told_at = now
@@ -148,3 +144,26 @@ class Preview:
                 json.dumps({**place, "timeframe": str(BASE_TIMEFRAME), **shown, "final": False}),
             )
             pipe.publish(keys.channel_ticker(self.exchange, symbol), json.dumps({**place, **ticker}))
+
+    def _keep(self, pipe: Any, symbol: str) -> None:
+        """Every key ends some time after its last trade; once a minute is often enough to say so again."""
+        now = time.monotonic()
+        if now - self._kept_at.get(symbol, -KEEP_EVERY_S) < KEEP_EVERY_S:
+            return
+        self._kept_at[symbol] = now
+        pipe.expire(keys.ticker(self.exchange, symbol), TICKER_LIFE_S)
+        pipe.expire(keys.quotes(base_of(symbol)), QUOTES_LIFE_S)
+        pipe.expire(keys.trail(self.exchange, symbol), TRAIL_SECONDS)
+        pipe.pexpire(keys.forming(self.exchange, symbol, BASE_TIMEFRAME), 2 * BUCKET_MS)
+
+
+@lru_cache(maxsize=10_000)
+def base_of(symbol: str) -> str:
+    """The base of a canonical symbol."""
+    return Symbol.parse(symbol).base
+
+
+def _last(slab: Slab, *, is_buy: bool) -> str:
+    """The newest price at which takers bought (or sold), "" where none did."""
+    sides = slab.buys[::-1]
+    return slab.prices[-1 - sides.index(is_buy)] if is_buy in sides else ""

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 
 from candles import ledger, slab
 from candles.outlier import is_near
-from candles.preview import Preview
+from candles.preview import Preview, base_of
 from candles.services import arrivals
 from candles.slab import Slab
 from exchanges import registry, wire
@@ -24,7 +24,7 @@ from exchanges.venue import Mapped, Venue
 from livermore.core import keys
 from livermore.core.errors import FrameRejected, StoreUnavailable
 from livermore.core.frame import FrameBatch
-from livermore.core.symbol import Symbol, SymbolBook
+from livermore.core.symbol import SymbolBook
 from livermore.core.trade import Trade
 from livermore.logs import event
 from symbols import services as symbols
@@ -82,7 +82,7 @@ def ingest(body: dict[str, Any]) -> Ingested:
         shown = _shown(pipe, result, venue, batch, preview, symbol, sane)
         if shown is not None:
             preview.stage(pipe, symbol, open_ms, *shown)
-            result.bases.add(Symbol.parse(symbol).base)
+            result.bases.add(base_of(symbol))
     now_ms = time.time_ns() // 1_000_000
     ledger.stage(pipe, batch.exchange, batch.id, stored, now_ms)
     if result.bases:
