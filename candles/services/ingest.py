@@ -67,10 +67,7 @@ def ingest(body: dict[str, Any]) -> Ingested:
         mapped = _with_fresh_book(venue, batch, mapped)
     result = Ingested(batch.id, batch.exchange, len(batch.frames), unknown=mapped.unknown)
     pipe = state_redis().pipeline(transaction=False)
-    for index, why in mapped.rejected:
-        _set_aside(pipe, result, why, batch.frames[index])
-    for name, count in mapped.unknown_fields.items():
-        pipe.hincrby(keys.drift(batch.exchange), name, count)
+    _note_oddities(pipe, result, batch, mapped)
     preview = _previews.setdefault(batch.exchange, Preview(batch.exchange))
     stored: dict[tuple[str, int], Slab] = {}
     for (symbol, open_ms), columns in slab.group(mapped.trades, batch.received_ns).items():
@@ -90,12 +87,17 @@ def ingest(body: dict[str, Any]) -> Ingested:
     arrivals.stage(pipe, batch, now_ms)
     ledger.stage_number(pipe, batch.exchange, batch.connection, batch.number)
     pipe.execute()
+    _tell(result)
+    return result
+
+
+def _tell(result: Ingested) -> None:
+    """One line a batch, and only where something was wrong."""
     if result.rejected or result.unknown:
         event(
-            log, "batch.rejected", logging.WARNING, batch=batch.id, exchange=batch.exchange,
+            log, "batch.rejected", logging.WARNING, batch=result.batch, exchange=result.exchange,
             rejected=dict(result.rejected), unknown=dict(result.unknown.most_common(5)),
         )  # fmt: skip
-    return result
 
 
 @unavailable()
@@ -202,6 +204,14 @@ def _frame_of(venue: Venue, batch: FrameBatch, trade: Trade) -> bytes:
     """The raw frame a trade came in; found by mapping frame by frame, which only bad batches pay."""
     book = _book(batch.exchange)
     return next((frame for frame in batch.frames if trade in venue.mapper([frame], book).trades), b"")
+
+
+def _note_oddities(pipe: Any, result: Ingested, batch: FrameBatch, mapped: Mapped) -> None:
+    """Frames that the mapper did not take, and fields that no schema has."""
+    for index, why in mapped.rejected:
+        _set_aside(pipe, result, why, batch.frames[index])
+    for name, count in mapped.unknown_fields.items():
+        pipe.hincrby(keys.drift(batch.exchange), name, count)
 
 
 def _set_aside(pipe: Any, result: Ingested, why: str, frame: bytes) -> None:
