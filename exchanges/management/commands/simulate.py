@@ -10,16 +10,15 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from exchanges.simulation.stage import Options
 from exchanges.simulator import Simulation, available
+from livermore.command_line import OneLineCommand
 from livermore.core.errors import InvalidInput
 
 USAGE_ERROR = 2
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     """Prints where the venues listen as one JSON line, in the shape of EXCHANGE_ENDPOINTS."""
 
     help = "Serve the venue simulators on loopback until SIGINT or SIGTERM."
