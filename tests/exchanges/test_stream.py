@@ -15,7 +15,7 @@ from tests.support.simulation import simulated
 from tests.support.streaming import Streamed, streamed
 from tests.support.waiting import until
 
-COM, US, CB = "binance", "binance_us", "coinbase"
+COM, US, CB, KC = "binance", "binance_us", "coinbase", "kucoin"
 SECOND = 1_000_000_000
 
 
@@ -218,6 +218,19 @@ def test_what_the_venue_refuses_is_confessed_and_the_rest_streams():
         until(lambda: "1 of 1 symbols refused" in nothing.stream.snapshot().reason)
         assert nothing.state == "subscribing"
         assert nothing.gaps_of(Cause.REFUSED)
+
+
+def test_one_bad_symbol_of_many_does_not_stop_the_others():
+    """S8. KuCoin refuses the whole group; it is halved until the symbol at fault is alone."""
+    with simulated(KC, pace=5) as sim:
+        names = [x.native for x in sim.simulation.market.listings]
+        with streamed(sim, KC, [*names[:6], "NOSUCH-USDT", *names[6:]]) as run:
+            run.until_state("streaming", within_s=10)
+            seen = run.stream.snapshot()
+            assert (seen.wanted, seen.acked, seen.errors) == (len(names) + 1, len(names), 0)
+            [gap] = until(lambda: run.gaps_of(Cause.REFUSED))
+            assert gap.symbols == ("NOSUCH-USDT-NONE",)
+            until(lambda: len(run.ids()) >= len(names) - 1)  # one of them trades once in minutes
 
 
 # ---- rotation --------------------------------------------------------------------------------------
