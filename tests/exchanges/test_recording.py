@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import signal
 import subprocess
@@ -144,6 +145,35 @@ def test_a_whole_file_is_not_called_cut(tmp_path):
     reading = Recording(tmp_path / "a.zst")
     assert len(list(reading.frames())) == 1
     assert reading.cut == []
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import django
+django.setup()
+from exchanges.management.commands.record import _Sink
+from exchanges.recording import Writer
+from tests.exchanges.test_recording import HEADER, batch, noise
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sink = _Sink(Writer(Path(sys.argv[1]), HEADER))
+for n, frame in enumerate(noise(200)):
+    sink.take(batch("c", n, [frame], n))
+sink.close()
+print(sink.failure)
+"""
+
+
+def test_a_disk_that_takes_no_more_ends_the_recording_and_keeps_what_it_has(tmp_path):
+    path = tmp_path / "a.zst"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "livermore.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.stdout, done.stderr) == ("File too large\n", "")
+    found = payloads(path)
+    assert found == noise(200)[: len(found)]
+    assert len(found) > 30
 
 
 def test_an_existing_recording_is_never_written_over(tmp_path):

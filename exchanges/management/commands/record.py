@@ -87,7 +87,7 @@ class Command(OneLineCommand):
             trouble = self._watch(slug, stream, sink, options["seconds"], stop)
         finally:
             stream.stop(_END_WITHIN_S)
-            sink.writer.close()
+            sink.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
         if sink.failure:
@@ -137,13 +137,20 @@ class _Sink:
         """A gap of the stream."""
         self._try(lambda: self.writer.note(gap))
 
+    def close(self) -> None:
+        """The end; a disk that failed before fails here once more, which is no news."""
+        try:
+            self.writer.close()
+        except OSError as error:
+            self.failure = self.failure or str(error.strerror)
+
     def _try(self, write: Callable[[], None]) -> None:
         if self.failure:
             return
         try:
             write()
         except OSError as error:
-            self.failure = error.strerror or str(error)
+            self.failure = str(error.strerror)
 
 
 def _header(row: Exchange, listed: tuple[Listed, ...]) -> Header:
