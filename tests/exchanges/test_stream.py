@@ -198,7 +198,7 @@ def test_429_at_the_handshake_waits_as_told(caplog):
             assert "429" in run.stream.snapshot().reason
             [refusal] = [r for r in caplog.records if r.getMessage() == "stream.disconnected"]
             told_s = refusal.fields["error"].until_ms / 1000 - refusal.created
-            assert told_s > 1.0
+            assert told_s > 0.5  # the venue says how many whole seconds of its minute are left, at least one
             assert refusal.fields["retry_s"] >= round(told_s, 1)
 
 
