@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -39,6 +40,21 @@ def validate_geo_rules(value: object) -> None:
         if not isinstance(codes, list) or any(not _is_code(c, pattern) for c in codes):
             example = '["US", "CA"]' if pattern else '["US-NY"]'
             raise ValidationError(f"{key} must be a list of upper-case ISO 3166 codes such as {example}")
+
+
+_BOUNDS = {
+    "topics_per_connection": (1, 10_000),
+    "messages_per_second": (Decimal("0.01"), 1_000),
+    "connects_per_5min": (1, 100_000),
+    "connection_lifetime_s": (60, 30 * 86_400),
+    "silence_s": (5, 3_600),
+    "rest_weight": (1, 10_000_000),
+    "rest_window_s": (1, 3_600),
+    "taker_fee_bps": (-100, 1_000),
+    "maker_fee_bps": (-100, 1_000),
+    "tier1_size": (1, 10_000),
+}
+"""Outside these an edit is a slip: it would kill the stream or make a signal's costs absurd."""
 
 
 def _is_code(code: object, length: int | None) -> bool:
@@ -110,16 +126,23 @@ class Exchange(models.Model):
 
     def clean(self) -> None:
         """What no single field can tell; each error stands beside its field."""
-        self.geo_rules = self.geo_rules or {}  # an emptied form field arrives as None
         errors = {}
+        if self.geo_rules is None or self.geo_rules == "":
+            self.geo_rules = {}  # an emptied form field
+        elif not isinstance(self.geo_rules, dict):
+            errors["geo_rules"] = "must be an object with the keys countries, subdivisions, only_countries"
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                errors[name] = f"must be between {low} and {high}"
         if self.ws_url and not self.ws_url.startswith(("ws://", "wss://")):
             errors["ws_url"] = "must begin with ws:// or wss://"
-        if self.messages_per_second is not None and self.messages_per_second <= 0:
-            errors["messages_per_second"] = "must be above zero"
         if self.geo_alternative_id and self.geo_alternative_id == self.slug:
             errors["geo_alternative"] = "an exchange is no alternative to itself"
         if not _is_template(self.home_url):
             errors["home_url"] = "may hold {base}, {quote} and {native}, and no other braces"
+        elif self.home_url and not self.home_url.startswith(("https://", "http://")):
+            errors["home_url"] = "must begin with https:// or http://"
         if errors:
             raise ValidationError(errors)
 

@@ -25,7 +25,8 @@ class ErrorTail:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._clock = clock
-        self._positions: dict[Path, int] = {}
+        # What an earlier run left is no news.
+        self._positions = {log: log.stat().st_size for log in folder.glob("*.log")}
         self._shown: dict[str, float] = {}
 
     def new_errors(self) -> Iterator[str]:

@@ -94,7 +94,7 @@ def _config(folder: Path, port: int, password: str) -> str:
             "bind 127.0.0.1",
             f"port {port}",
             f"requirepass {password}",
-            f"dir {folder}",
+            f'dir "{folder}"',
             "daemonize no",
             "appendonly yes",
             "appendfsync everysec",

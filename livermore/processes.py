@@ -87,11 +87,14 @@ def stream_host(slugs: Sequence[str]) -> Role:
 
 
 def simulators(slugs: Sequence[str], ports_file: Path, seed: int | None) -> Role:
-    """The venues' simulators; they write their addresses to `ports_file`."""
-    options = ["--json", "--ports-file", str(ports_file)]
+    """The venues' simulators; they write their addresses to `ports_file` and keep their market beside it.
+
+    The next start goes on with the same market: another one would contradict the candles that are stored.
+    """
+    options = ["--json", "--ports-file", str(ports_file), "--resume", str(ports_file.with_suffix(".market"))]
     if seed is not None:
         options += ["--seed", str(seed)]
-    return Role("simulators", manage("simulate", *slugs, *options), stop_rank=VENUES, stop_within_s=2.0)
+    return Role("simulators", manage("simulate", *slugs, *options), stop_rank=VENUES, stop_within_s=4.0)
 
 
 def manage(*arguments: str) -> tuple[str, ...]:

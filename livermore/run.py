@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 
 from exchanges import registry
 from exchanges.models import Exchange
-from livermore import embedded, first_admin, local_secret, processes, readiness
+from livermore import embedded, endpoints, first_admin, local_secret, processes, readiness
 from livermore.celery import app
 from livermore.child_logs import ErrorTail, trim
 from livermore.command_line import USAGE
@@ -117,13 +117,14 @@ class Run:
         return embedded.url(self._var, database) if is_embedded else url
 
     def _start_simulators(self, slugs: list[str]) -> None:
-        endpoints = dict(settings.EXCHANGE_ENDPOINTS)
+        served = dict(settings.EXCHANGE_ENDPOINTS)
         if slugs:
             file = self._var / "simulators.json"
             file.unlink(missing_ok=True)
             self._children.start(processes.simulators(slugs, file, self._seed))
-            endpoints |= self._addresses(file)
-        os.environ["EXCHANGE_ENDPOINTS"] = json.dumps(endpoints)
+            served |= self._addresses(file)
+        os.environ["EXCHANGE_ENDPOINTS"] = json.dumps(served)
+        endpoints.tell(self._var, served)
 
     def _addresses(self, file: Path) -> dict[str, Any]:
         deadline = time.monotonic() + _SIMULATORS_WITHIN_S
@@ -211,6 +212,7 @@ class Run:
 
     def _stop(self) -> None:
         self._say("Stopping")
+        endpoints.withdraw(self._var)
         begun = time.monotonic()
         killed = self._children.stop(is_urgent=self._is_urgent)
         if killed:

@@ -8,7 +8,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from livermore import embedded, local_secret
+from livermore import embedded, endpoints, local_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -172,7 +172,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
 
 # ---- exchanges ---------------------------------------------------------------------------------
-EXCHANGE_ENDPOINTS = env.json("EXCHANGE_ENDPOINTS", default={}) or {}
+EXCHANGE_ENDPOINTS = env.json("EXCHANGE_ENDPOINTS", default={}) or endpoints.told(VAR_DIR)
 VENUE_KEYS = env.json("VENUE_KEYS", default={}) or {}
 LIVERMORE_REGION = env("LIVERMORE_REGION")
 FLOWER_URL = env("FLOWER_URL")

@@ -162,8 +162,8 @@ def larger(changed: Iterable[Candle]) -> list[Closed]:
             continue
         parts = window.between(exchange, symbol, BASE_TIMEFRAME, open_ms, end_ms)
         whole = widen(parts, Timeframe(timeframe))
-        evidence = sum(part.trades or 0 for part in parts) + sum(part.revision for part in parts)
-        found.append(Closed(whole, evidence))
+        # A child's revision only ever rises, whereas adopting a kline may forget how many trades there were.
+        found.append(Closed(whole, sum(part.revision for part in parts)))
     return found
 
 

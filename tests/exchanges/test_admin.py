@@ -88,7 +88,7 @@ def test_an_address_edited_here_is_used_by_the_next_connection(admin_client, red
         ("geo_rules", '{"country": ["US"]}', "countries, subdivisions"),
         ("geo_rules", "{", "valid JSON"),
         ("ws_url", "https://x.example", "wss://"),
-        ("messages_per_second", "0", "above zero"),
+        ("messages_per_second", "0", "must be between"),
         ("messages_per_second", "many", "number"),
         ("topics_per_connection", "0", "greater than or equal to 1"),
         ("tier1_size", "0", "greater than or equal to 1"),

@@ -178,7 +178,7 @@ def test_status_shows_holder_rate_and_reason_in_aligned_columns(
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("redis_state")
-def test_the_match_rate_is_of_candles_made_of_trades(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_proven_share_is_of_candles_made_of_trades(capsys: pytest.CaptureFixture[str]) -> None:
     btc = builders.symbol(Exchange.objects.get(pk="coinbase"), "BTC-USD")
     prices = dict.fromkeys(("open", "high", "low", "close", "volume"), Decimal(1))
     now_ms = time.time_ns() // 1_000_000
@@ -192,14 +192,14 @@ def test_the_match_rate_is_of_candles_made_of_trades(capsys: pytest.CaptureFixtu
     def rate() -> float | None:
         call_command("exchange_status", "coinbase", "--json")
         (one,) = json.loads(capsys.readouterr().out)
-        return one["match_rate_24h"]
+        return one["proven_24h"]
 
     closed(9, Source.REST, Quality.PROVEN)
     closed(8, Source.ADOPTED, Quality.PROVEN)
     assert rate() is None
     call_command("exchange_status", "coinbase")
     heading, row = capsys.readouterr().out.splitlines()
-    assert row[heading.index("match 24h") :].startswith("-")
+    assert row[heading.index("proven 24h") :].startswith("-")
     closed(7, Source.TRADES, Quality.PENDING)
     closed(6, Source.TRADES, Quality.PROVEN)
     assert rate() == 1.0

@@ -91,3 +91,32 @@ def test_a_users_account_protects_its_exchange_and_is_unique_by_label():
 def test_the_database_itself_refuses_sizes_of_zero():
     with pytest.raises(IntegrityError), transaction.atomic():
         builders.exchange(tier1_size=0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("silence_s", 0),
+        ("connection_lifetime_s", 0),
+        ("rest_window_s", 0),
+        ("topics_per_connection", 10**12),
+        ("taker_fee_bps", Decimal(99_999)),
+        ("maker_fee_bps", Decimal(-500)),
+        ("messages_per_second", Decimal(0)),
+        ("geo_rules", []),
+        ("home_url", "javascript:alert(1)"),
+    ],
+)
+def test_an_edit_that_would_kill_a_stream_or_a_page_is_refused_beside_its_field(field, value):
+    row = Exchange.objects.get(pk="coinbase")
+    setattr(row, field, value)
+    with pytest.raises(ValidationError) as refused:
+        row.full_clean()
+    assert field in refused.value.message_dict
+
+
+@pytest.mark.django_db
+def test_the_seeded_rows_are_valid():
+    for row in Exchange.objects.all():
+        row.full_clean()

@@ -27,7 +27,7 @@ _NUMBERS = (
 )
 _FRACTIONS = ("frames_per_s", "lag_ms")
 _COLUMNS = ("exchange", "state", "holder", "region", "sockets", "wanted/acked/recv", "frames/s", "lag ms")
-_MORE = ("gaps 24h", "match 24h", "reason")
+_MORE = ("gaps 24h", "proven 24h", "reason")
 
 
 class Command(OneLineCommand):
@@ -80,7 +80,7 @@ def status(row: Exchange) -> dict[str, Any]:
         **{name: float(told[name]) if told.get(name) else None for name in _FRACTIONS},
         "gaps_24h": Gap.objects.filter(exchange=row, opened_at__gte=since).count(),
         "open_gaps": Gap.objects.filter(exchange=row, closed_at=None).count(),
-        "match_rate_24h": _match_rate(row, int(since.timestamp() * 1000)),
+        "proven_24h": _proven(row, int(since.timestamp() * 1000)),
     }
 
 
@@ -102,8 +102,8 @@ def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
         return "-" if value is None else str(value)
 
     counts = "/".join(text(one[name]) for name in ("wanted", "acked", "receiving"))
-    match = None if one["match_rate_24h"] is None else f"{one['match_rate_24h']:.2%}"
-    numbers = (one["sockets"], counts, one["frames_per_s"], one["lag_ms"], one["gaps_24h"], match)
+    proven = None if one["proven_24h"] is None else f"{one['proven_24h']:.2%}"
+    numbers = (one["sockets"], counts, one["frames_per_s"], one["lag_ms"], one["gaps_24h"], proven)
     return (one["exchange"], one["state"], text(one["holder"]), text(one["region"]), *map(text, numbers), one["reason"])
 
 
@@ -115,10 +115,10 @@ def _rows(name: str | None) -> list[Exchange]:
     return chosen
 
 
-def _match_rate(row: Exchange, since_ms: int) -> float | None:
-    """The share of the candles made of trades that are proven: unbroken ids, or equal to the venue's own.
+def _proven(row: Exchange, since_ms: int) -> float | None:
+    """The share of the candles made of trades whose ids prove them whole.
 
-    Candles taken from the venue equal its own by nature and say nothing of ours.
+    It is no match rate: nothing compares them with the venue's own candles yet.
     """
     ours = Candle.objects.filter(symbol__exchange=row, open_ms__gte=since_ms, source=Source.TRADES)
     closed = ours.exclude(quality=Quality.PENDING)
