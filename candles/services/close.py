@@ -11,14 +11,12 @@ from candles import ledger, window
 from candles.audit import Verdict, judge
 from candles.fold import Folded, fold, fold_believed, widen
 from candles.ledger import Bucket, Edge
-from candles.services.coverage import coverage
 from candles.services.evidence import Evidence
 from candles.services.record import Closed, record
 from candles.slab import Slab
 from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, LARGER_TIMEFRAMES, Candle, Quality, Timeframe
 from livermore.core.errors import FrameRejected
 from livermore.logs import event
-from symbols import services as symbols
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +32,6 @@ class Closing:
 
     candles: list[Candle] = field(default_factory=list)
     holes: list[Bucket] = field(default_factory=list)
-
-
-def mark_silent(exchange: str, now_ms: int) -> None:
-    """Make the buckets that ended since the last call due for every streamed symbol: silent ones close too."""
-    state = coverage(exchange)
-    if not state.is_started:
-        return
-    opens = state.claim_marking(now_ms - now_ms % BUCKET_MS - BUCKET_MS)
-    names = symbols.streamed_names(exchange).values() if opens else ()
-    ledger.mark(exchange, [Bucket(name, open_ms) for open_ms in opens for name in names], now_ms=now_ms)
 
 
 def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:

@@ -38,16 +38,6 @@ class Coverage:
         """The stream was alive, but has not been heard of since `end_ms`: whether it was is known later."""
         return self.since_ms > 0 and self.updated_ms < end_ms
 
-    @unavailable()
-    def claim_marking(self, open_ms: int) -> range:
-        """The buckets up to `open_ms` whose silent symbols the first caller must mark; empty for all others.
-
-        Nothing for the first bucket after a pause of an hour: nobody listened while it lasted.
-        """
-        previous = state_redis().set(keys.marked(self.exchange), open_ms, get=True, ex=MARKED_LIFE_S)
-        done_ms = open_ms if previous is None else int(previous)
-        return range(done_ms + BUCKET_MS, open_ms + BUCKET_MS, BUCKET_MS)
-
 
 @unavailable()
 def mark_silent(exchange: str, now_ms: int) -> None:
