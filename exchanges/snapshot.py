@@ -25,6 +25,5 @@ class StreamSnapshot:
     batches: int = 0
     since_ns: int | None = None
     last_frame_ns: int = 0
-    lag_ms: float | None = None
     errors: int = 0
     spooled: int = 0
