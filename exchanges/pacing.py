@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from zlib import crc32
 
-from exchanges.venue import Limits
+from exchanges.venue import NOTHING, Event, Limits, Rotate
 from livermore.core.trade import Nanos
 
 SECOND = 1_000_000_000
@@ -45,3 +45,30 @@ def rotation_ns(limits: Limits, natives: Collection[str], opened: Nanos) -> int 
     jitter = crc32(",".join(sorted(natives)).encode()) / 2**32
     share = _EARLIEST + (_LATEST - _EARLIEST) * jitter
     return opened + int(limits.connection_lifetime_s * share * SECOND)
+
+
+class Lifetime:
+    """Tells once that a connection needs a successor: from then on it is under way."""
+
+    __slots__ = ("_is_ending", "_until_ns")
+
+    def __init__(self) -> None:
+        self._until_ns: int | None = None
+        self._is_ending = False
+
+    def begin(self, limits: Limits, natives: Collection[str], opened: Nanos) -> None:
+        """The connection is open, and carries `natives`."""
+        self._until_ns = rotation_ns(limits, natives, opened)
+
+    def judge(self, now: Nanos) -> Sequence[Event]:
+        """`Rotate` when `rotation_ns` has come."""
+        if self._until_ns is None or now < self._until_ns:
+            return NOTHING
+        return self.end("the connection's lifetime is nearly over")
+
+    def end(self, why: str) -> Sequence[Event]:
+        """`Rotate` now, whatever the age."""
+        if self._is_ending:
+            return NOTHING
+        self._is_ending = True
+        return [Rotate(why)]

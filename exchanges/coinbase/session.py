@@ -12,15 +12,15 @@ https://docs.cdp.coinbase.com/advanced-trade/docs/ws-overview
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
 
-from exchanges.pacing import SECOND, Pace, rotation_ns
-from exchanges.venue import KEEP, NOTHING, Close, Event, Limits, Lost, Ready, Refused, Rotate, Send
-from livermore.core.errors import LocalProtocolError, RemoteProtocolError
+from exchanges.pacing import SECOND, Lifetime, Pace
+from exchanges.subscribing import Subscriptions
+from exchanges.venue import KEEP, NOTHING, Close, Event, Limits, Lost, Send
+from livermore.core.errors import RemoteProtocolError
 from livermore.core.trade import Nanos
 
 _PRODUCTS_PER_FRAME = 100
@@ -59,22 +59,18 @@ class CoinbaseSession:
         self._sign = sign
         self._pace = Pace(limits.messages_per_second)
         self._silence_ns = int(limits.silence_s * SECOND)
-        self._wanted: dict[str, None] = {}
-        self._told: dict[str, None] = {}
-        self._refused: set[str] = set()
+        self._lifetime = Lifetime()
+        self._subscriptions = Subscriptions(limits, natives)
         self._unacked: dict[str, int] = {}  # product → since when (ns)
         self._sequence = 0  # the next to come
         self._heard_ns = self._beat_ns = self._acked_ns = 0
-        self._rotate_ns: int | None = None
         self._has_asked_heartbeats = self._has_heartbeats = False
-        self._is_ready = self._is_leaving = False
-        self._want(natives)
 
     def opened(self, now: Nanos) -> Sequence[Event]:
         """Speaks at once: the venue cuts connections that do not subscribe within 5 s."""
         self._heard_ns = now
         self._beat_ns = now + _HEARTBEAT_WITHIN_NS  # the first one may take as long again
-        self._rotate_ns = rotation_ns(self._limits, self._wanted, now)
+        self._lifetime.begin(self._limits, self._subscriptions.wanted, now)
         return self._speak(now)
 
     def received(self, payload: bytes, now: Nanos) -> Sequence[Event]:
@@ -109,43 +105,28 @@ class CoinbaseSession:
         if overdue := tuple(n for n, since in self._unacked.items() if now - since >= _ACK_WITHIN_NS):
             if self._acked_ns < max(self._unacked[n] for n in overdue):
                 return [Close("a subscription was not acknowledged for 10 s")]
-            events += [self._refuse(overdue, "left out of the acknowledgement"), *self._readiness()]
-        if self._rotate_ns is not None and now >= self._rotate_ns and not self._is_leaving:
-            self._is_leaving = True
-            events.append(Rotate("the connection's lifetime is nearly over"))
-        return events
+            events += [*self._refuse(overdue, "left out of the acknowledgement"), *self._readiness()]
+        return [*events, *self._lifetime.judge(now)]
 
     def follow(self, natives: Collection[str], now: Nanos) -> Sequence[Event]:
         """Makes `natives` what is wanted; only the difference is sent."""
-        self._want(natives)
+        self._subscriptions.want(natives)
         return [*self._speak(now), *self._readiness()]
-
-    def _want(self, natives: Collection[str]) -> None:
-        if len(natives) > self._limits.topics_per_connection:
-            raise LocalProtocolError(
-                f"{len(natives)} symbols on a connection for {self._limits.topics_per_connection}"
-            )
-        self._refused.intersection_update(natives)
-        self._wanted = dict.fromkeys(n for n in natives if n not in self._refused)
-        self._is_dirty = True
 
     def _speak(self, now: Nanos) -> Sequence[Event]:
         """At most one message: heartbeats first, then what is unwanted, then what is missing."""
-        if not self._is_dirty or not self._pace.is_free(now):
+        if not self._pace.is_free(now):
             return NOTHING
         if not self._has_asked_heartbeats:
             self._has_asked_heartbeats = True
             return self._send({"type": "subscribe", "channel": "heartbeats"}, now)
-        if gone := _chunk(n for n in self._told if n not in self._wanted):
+        if gone := self._subscriptions.drop(_PRODUCTS_PER_FRAME):
             for native in gone:
-                del self._told[native]
                 self._unacked.pop(native, None)
             return self._send({"type": "unsubscribe", "product_ids": gone, "channel": "market_trades"}, now)
-        if added := _chunk(n for n in self._wanted if n not in self._told):
-            self._told.update(dict.fromkeys(added))
+        if added := self._subscriptions.add(_PRODUCTS_PER_FRAME):
             self._unacked.update(dict.fromkeys(added, now))
             return self._send({"type": "subscribe", "product_ids": added, "channel": "market_trades"}, now)
-        self._is_dirty = False
         return NOTHING
 
     def _send(self, message: dict[str, Any], now: Nanos) -> Sequence[Event]:
@@ -184,7 +165,7 @@ class CoinbaseSession:
         self._acked_ns = now
         self._has_heartbeats = self._has_heartbeats or "heartbeats" in state
         served = set(state.get("market_trades", ()))
-        for native in self._told:
+        for native in self._subscriptions.told:
             if native in served:
                 self._unacked.pop(native, None)
             else:
@@ -193,29 +174,17 @@ class CoinbaseSession:
 
     def _error(self, message: str) -> Sequence[Event]:
         """Errors name no request: what names our products refuses them, anything else ends it."""
-        named = tuple(n for n in dict.fromkeys(_PRODUCT.findall(message)) if n in self._told)
+        named = tuple(n for n in dict.fromkeys(_PRODUCT.findall(message)) if n in self._subscriptions.told)
         if named:
-            return [self._refuse(named, message), *self._readiness()]
+            return [*self._refuse(named, message), *self._readiness()]
         return [Close(f"the venue says: {message[:200]}")]
 
-    def _refuse(self, natives: tuple[str, ...], why: str) -> Refused:
+    def _refuse(self, natives: tuple[str, ...], why: str) -> Sequence[Event]:
         for native in natives:
             self._unacked.pop(native, None)
-            self._told.pop(native, None)
-            self._wanted.pop(native, None)
-        self._refused.update(natives)
-        return Refused(natives, why)
+        return self._subscriptions.refuse(natives, why)
 
     def _readiness(self) -> Sequence[Event]:
-        """`Ready` once, when all wanted is acknowledged; never when all was refused."""
-        is_untold = any(n not in self._told for n in self._wanted)
-        if self._is_ready or is_untold or self._unacked or (self._refused and not self._wanted):
-            return NOTHING
-        if not self._wanted and not self._has_heartbeats:
-            return NOTHING
-        self._is_ready = True
-        return [Ready()]
-
-
-def _chunk(natives: Iterable[str]) -> tuple[str, ...]:
-    return tuple(islice(natives, _PRODUCTS_PER_FRAME))
+        """Heartbeats count where nothing else is wanted."""
+        is_bare = not self._subscriptions.wanted and not self._has_heartbeats
+        return self._subscriptions.readiness(is_waiting=bool(self._unacked) or is_bare)

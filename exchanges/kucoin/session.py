@@ -11,17 +11,15 @@ https://www.kucoin.com/docs-new/websocket-api/base-info/introduction
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
-from exchanges.pacing import SECOND, Pace, rotation_ns
-from exchanges.venue import KEEP, NOTHING, Close, Event, Limits, Ready, Refused, Rotate, Send
-from livermore.core.errors import LocalProtocolError, RemoteProtocolError
+from exchanges.pacing import SECOND, Lifetime, Pace
+from exchanges.subscribing import Request, Requests, Subscriptions
+from exchanges.venue import KEEP, NOTHING, Close, Event, Limits, Send
+from livermore.core.errors import RemoteProtocolError
 from livermore.core.trade import Nanos
 
 _SYMBOLS_PER_FRAME = 100
@@ -31,17 +29,10 @@ _PING_INTERVAL_S, _PING_TIMEOUT_S = 18.0, 10.0
 
 _TOPIC = "/market/match:"
 _MATCH, _MESSAGE = b'"/market/match:', b'"type":"message"'
-_SUBSCRIBE, _UNSUBSCRIBE = "subscribe", "unsubscribe"
+_SUBSCRIBE, _UNSUBSCRIBE, _PING = "subscribe", "unsubscribe", "ping"
 _ID_DIGITS = 18
 
 _decode = msgspec.json.Decoder().decode
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    kind: str
-    natives: tuple[str, ...]
-    sent_ns: int
 
 
 class KucoinSession:
@@ -58,23 +49,17 @@ class KucoinSession:
         self._silence_ns = int(limits.silence_s * SECOND)
         self._ping_every_ns = int((limits.ping_interval_s or _PING_INTERVAL_S) * SECOND)
         self._pong_within_ns = int((limits.ping_timeout_s or _PING_TIMEOUT_S) * SECOND)
-        self._wanted: dict[str, None] = {}
-        self._told: dict[str, None] = {}
-        self._refused: set[str] = set()
-        self._suspects: deque[tuple[str, ...]] = deque()
-        self._requests: dict[int, _Request] = {}
-        self._last_id = 0
+        self._lifetime = Lifetime()
+        self._subscriptions = Subscriptions(limits, natives)
+        self._requests = Requests()
         self._opened_ns = self._heard_ns = self._pinged_ns = 0
         self._unanswered_ping_ns: int | None = None
-        self._rotate_ns: int | None = None
-        self._is_welcome = self._is_ready = self._is_leaving = False
-        self._is_dirty = True
-        self._want(natives)
+        self._is_welcome = False
 
     def opened(self, now: Nanos) -> Sequence[Event]:
         """Waits: the venue greets first."""
         self._opened_ns = self._heard_ns = self._pinged_ns = now
-        self._rotate_ns = rotation_ns(self._limits, self._wanted, now)
+        self._lifetime.begin(self._limits, self._subscriptions.wanted, now)
         return NOTHING
 
     def received(self, payload: bytes, now: Nanos) -> Sequence[Event]:
@@ -93,64 +78,38 @@ class KucoinSession:
             return [Close("no welcome within 10 s")]
         if self._unanswered_ping_ns is not None and now - self._unanswered_ping_ns >= self._pong_within_ns:
             return [Close(f"no pong within {self._pong_within_ns / SECOND:g} s")]
-        if any(now - r.sent_ns >= _ANSWER_WITHIN_NS for r in self._requests.values()):
+        if self._requests.is_overdue(now, _ANSWER_WITHIN_NS):
             return [Close("a request was not answered for 10 s")]
-        events = list(self._speak(now))
-        if self._rotate_ns is not None and now >= self._rotate_ns and not self._is_leaving:
-            self._is_leaving = True
-            events.append(Rotate("the connection's lifetime is nearly over"))
-        return events
+        return [*self._speak(now), *self._lifetime.judge(now)]
 
     def follow(self, natives: Collection[str], now: Nanos) -> Sequence[Event]:
         """Makes `natives` what is wanted; only the difference is sent."""
-        self._want(natives)
+        self._subscriptions.want(natives)
         return [*self._speak(now), *self._readiness()]
-
-    def _want(self, natives: Collection[str]) -> None:
-        if len(natives) > self._limits.topics_per_connection:
-            raise LocalProtocolError(
-                f"{len(natives)} symbols on a connection for {self._limits.topics_per_connection}"
-            )
-        self._refused.intersection_update(natives)
-        self._wanted = dict.fromkeys(n for n in natives if n not in self._refused)
-        self._is_dirty = True
 
     def _speak(self, now: Nanos) -> Sequence[Event]:
         """At most one message: the ping that is due, what is unwanted, suspects, what is missing."""
-        is_ping_due = now - self._pinged_ns >= self._ping_every_ns
-        if not self._is_welcome or not (self._is_dirty or is_ping_due) or not self._pace.is_free(now):
+        if not self._is_welcome or not self._pace.is_free(now):
             return NOTHING
-        if is_ping_due:
+        if now - self._pinged_ns >= self._ping_every_ns:
             self._pinged_ns = now
             if self._unanswered_ping_ns is None:
                 self._unanswered_ping_ns = now
-            return self._send({"type": "ping"}, now)
-        if gone := _group(n for n in self._told if n not in self._wanted):
-            for native in gone:
-                del self._told[native]
+            return self._send({"id": str(self._requests.ask(_PING, (), now)), "type": _PING}, now)
+        if gone := self._subscriptions.drop(_SYMBOLS_PER_FRAME):
             return self._ask(_UNSUBSCRIBE, gone, now)
-        if added := self._next_added():
-            self._told.update(dict.fromkeys(added))
+        if added := self._subscriptions.add(_SYMBOLS_PER_FRAME):
             return self._ask(_SUBSCRIBE, added, now)
-        self._is_dirty = False
         return NOTHING
 
-    def _next_added(self) -> tuple[str, ...]:
-        while self._suspects:
-            group = self._suspects.popleft()
-            if still := tuple(n for n in group if n in self._wanted and n not in self._told):
-                return still
-        return _group(n for n in self._wanted if n not in self._told)
-
     def _ask(self, kind: str, natives: tuple[str, ...], now: Nanos) -> Sequence[Event]:
-        self._requests[self._last_id + 1] = _Request(kind, natives, now)
-        topic = _TOPIC + ",".join(natives)
-        return self._send({"type": kind, "topic": topic, "privateChannel": False, "response": True}, now)
+        asked = {"id": str(self._requests.ask(kind, natives, now)), "type": kind}
+        topic = {"topic": _TOPIC + ",".join(natives), "privateChannel": False, "response": True}
+        return self._send(asked | topic, now)
 
     def _send(self, message: dict[str, Any], now: Nanos) -> Sequence[Event]:
         self._pace.spend(now)
-        self._last_id += 1
-        return [Send(msgspec.json.encode({"id": str(self._last_id)} | message).decode())]
+        return [Send(msgspec.json.encode(message).decode())]
 
     def _control(self, payload: bytes, now: Nanos) -> Sequence[Event]:
         try:
@@ -183,43 +142,19 @@ class KucoinSession:
         """
         code, why = said.get("code"), str(said.get("data", ""))[:200]
         request = self._asked(said.get("id")) if said.get("id") is not None else None
-        if request is not None and request.kind == _UNSUBSCRIBE:
+        if request is not None and request.verb == _UNSUBSCRIBE:
             return NOTHING
         is_about_topics = code in (400, 404) or (code == 509 and "subscription count" in why)
         if request is None or not is_about_topics:
             return [Close(f"the venue says: {code} {why}")]
-        return [*self._not_served(request.natives, why), *self._readiness()]
+        return [*self._subscriptions.doubt(request.natives, why), *self._readiness()]
 
-    def _asked(self, number: object) -> _Request | None:
+    def _asked(self, said: object) -> Request | None:
         """The request an answer belongs to; None for a repeated answer or one to a ping."""
-        is_ours = isinstance(number, str) and number.isdecimal() and len(number) <= _ID_DIGITS
-        if not is_ours or not 0 < int(str(number)) <= self._last_id:
-            raise RemoteProtocolError(f"an answer to a question never asked: id {str(number)[:40]!r}")
-        return self._requests.pop(int(str(number)), None)
-
-    def _not_served(self, natives: tuple[str, ...], why: str) -> Sequence[Event]:
-        for native in natives:
-            self._told.pop(native, None)
-        self._is_dirty = True
-        if len(natives) > 1:
-            half = len(natives) // 2
-            self._suspects.extendleft((natives[half:], natives[:half]))
-            return NOTHING
-        self._refused.update(natives)
-        self._wanted = {n: None for n in self._wanted if n not in self._refused}
-        return [Refused(natives, why)]
+        if not isinstance(said, str) or not said.isdecimal() or len(said) > _ID_DIGITS:
+            raise RemoteProtocolError(f"an answer to a question never asked: id {str(said)[:40]!r}")
+        return self._requests.answered(int(said))
 
     def _readiness(self) -> Sequence[Event]:
-        """`Ready` once, when all wanted is acknowledged; never when all was refused."""
-        is_asking = any(r.kind == _SUBSCRIBE for r in self._requests.values())
-        is_untold = any(n not in self._told for n in self._wanted)
-        if self._is_ready or not self._is_welcome or is_asking or is_untold:
-            return NOTHING
-        if self._refused and not self._wanted:
-            return NOTHING
-        self._is_ready = True
-        return [Ready()]
-
-
-def _group(natives: Iterable[str]) -> tuple[str, ...]:
-    return tuple(islice(natives, _SYMBOLS_PER_FRAME))
+        is_waiting = not self._is_welcome or self._requests.is_open(_SUBSCRIBE)
+        return self._subscriptions.readiness(is_waiting=is_waiting)

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from exchanges.pacing import SECOND, Pace, rotation_ns
-from exchanges.venue import KEEP, NOTHING, Close, Event, Limits, Ready, Refused, Rotate, Send
-from livermore.core.errors import LocalProtocolError
+from exchanges.pacing import SECOND, Lifetime, Pace
+from exchanges.subscribing import Subscriptions
+from exchanges.venue import KEEP, NOTHING, Close, Event, Limits, Send
 from livermore.core.trade import Nanos
 
 _TOPIC = "spot@public.aggre.deals.v3.api.pb@100ms@"
@@ -53,22 +53,18 @@ class MexcSession:
         self._pace = Pace(limits.messages_per_second)
         self._silence_ns = int(limits.silence_s * SECOND)
         self._ping_every_ns = min(_PING_EVERY_NS, self._silence_ns // 3)
-        self._wanted: dict[str, None] = {}
-        self._told: dict[str, None] = {}
+        self._lifetime = Lifetime()
+        self._subscriptions = Subscriptions(limits, natives)
         self._unacked: dict[str, int] = {}  # native → asked when (ns)
         self._unanswered: set[str] = set()  # asked once, and no answer named them
-        self._refused: set[str] = set()
         self._silent: set[bytes] = set()  # acknowledged topics without a frame since `_listening_ns`
         self._listening_ns = self._heard_ns = self._pinged_ns = 0
         self._last_id = 0
-        self._rotate_ns: int | None = None
-        self._is_ready = self._is_leaving = False
-        self._want(natives)
 
     def opened(self, now: Nanos) -> Sequence[Event]:
         """Speaks at once: a connection without a subscription is cut after 30 s."""
         self._listening_ns = self._heard_ns = self._pinged_ns = now
-        self._rotate_ns = rotation_ns(self._limits, self._wanted, now)
+        self._lifetime.begin(self._limits, self._subscriptions.wanted, now)
         return [*self._speak(now), *self._readiness()]
 
     def received(self, payload: bytes, now: Nanos) -> Sequence[Event]:
@@ -89,25 +85,13 @@ class MexcSession:
             return [Close(f"no frame for {self._limits.silence_s:g} s")]
         if self._heard_ns < self._pinged_ns <= now - _ANSWER_WITHIN_NS:
             return [Close("a PING was not answered for 10 s")]
-        events = [*self._overdue(now), *self._speak(now)]
-        if self._rotate_ns is not None and now >= self._rotate_ns and not self._is_leaving:
-            self._is_leaving = True
-            events.append(Rotate("the connection's lifetime is nearly over"))
-        return events
+        return [*self._overdue(now), *self._speak(now), *self._lifetime.judge(now)]
 
     def follow(self, natives: Collection[str], now: Nanos) -> Sequence[Event]:
         """Makes `natives` what is wanted; only the difference is sent."""
-        self._want(natives)
-        return [*self._speak(now), *self._readiness()]
-
-    def _want(self, natives: Collection[str]) -> None:
-        if len(natives) > self._limits.topics_per_connection:
-            raise LocalProtocolError(
-                f"{len(natives)} symbols on a connection for {self._limits.topics_per_connection}"
-            )
-        self._refused.intersection_update(natives)
+        self._subscriptions.want(natives)
         self._unanswered.intersection_update(natives)
-        self._wanted = dict.fromkeys(n for n in natives if n not in self._refused)
+        return [*self._speak(now), *self._readiness()]
 
     # ---- speaking --------------------------------------------------------------------------------
 
@@ -118,13 +102,12 @@ class MexcSession:
         if now - self._pinged_ns >= self._ping_every_ns:
             self._pinged_ns = now
             return self._send({"method": "PING"}, now)
-        if gone := [n for n in self._told if n not in self._wanted]:
-            for native in gone:
-                self._forget(native)
+        if gone := self._subscriptions.drop():
+            self._deafen(gone)
             return self._ask("UNSUBSCRIPTION", gone, now)
-        if missing := [n for n in self._wanted if n not in self._told]:
+        if missing := self._subscriptions.missing():
             asked = [n for n in missing if n not in self._unanswered] or missing[:1]
-            self._told.update(dict.fromkeys(asked))
+            self._subscriptions.tell(asked)
             self._unacked.update(dict.fromkeys(asked, now))
             return self._ask("SUBSCRIPTION", asked, now)
         silent = self._heard_nothing_of(now)
@@ -134,7 +117,7 @@ class MexcSession:
         """Every 20 s: the acknowledged natives for which nothing came in all this time."""
         if now - self._listening_ns < _LISTEN_NS:
             return ()
-        acked = {_channel(n): n for n in self._told if n not in self._unacked}
+        acked = {_channel(n): n for n in self._subscriptions.told if n not in self._unacked}
         silent = [native for channel, native in acked.items() if channel in self._silent]
         self._silent, self._listening_ns = set(acked), now
         return silent
@@ -157,7 +140,7 @@ class MexcSession:
         text, has_failed = str(said.get("msg")), said.get("code", 0) != 0
         events: list[Event] = []
         for clause in _CLAUSES.split(text):
-            named = [n for n in dict.fromkeys(_NAMED.findall(clause)) if n in self._told]
+            named = [n for n in dict.fromkeys(_NAMED.findall(clause)) if n in self._subscriptions.told]
             if has_failed or clause.startswith("Not "):
                 events += self._refuse(named, _reason(clause))
             else:
@@ -174,30 +157,23 @@ class MexcSession:
         """
         overdue = [n for n, at in self._unacked.items() if at < self._heard_ns and at <= now - _ANSWER_WITHIN_NS]
         twice = [n for n in overdue if n in self._unanswered]
-        for native in overdue:
-            self._forget(native)
+        self._subscriptions.forget(overdue)
+        self._deafen(overdue)
         self._unanswered.update(overdue)
         return [*self._refuse(twice, "left out of every answer"), *self._readiness()] if overdue else NOTHING
 
     def _refuse(self, natives: Collection[str], why: str) -> Sequence[Event]:
-        for native in natives:
-            self._forget(native)
-            self._wanted.pop(native, None)
-        self._refused.update(natives)
-        return [Refused(tuple(natives), why)] if natives else NOTHING
+        self._deafen(natives)
+        return self._subscriptions.refuse(natives, why)
 
-    def _forget(self, native: str) -> None:
-        self._told.pop(native, None)
-        self._unacked.pop(native, None)
-        self._silent.discard(_channel(native))
+    def _deafen(self, natives: Collection[str]) -> None:
+        """Nothing is awaited of `natives` any more."""
+        for native in natives:
+            self._unacked.pop(native, None)
+            self._silent.discard(_channel(native))
 
     def _readiness(self) -> Sequence[Event]:
-        """`Ready` once, when all wanted is acknowledged; never when all was refused."""
-        is_untold = any(n not in self._told for n in self._wanted)
-        if self._is_ready or is_untold or self._unacked or (self._refused and not self._wanted):
-            return NOTHING
-        self._is_ready = True
-        return [Ready()]
+        return self._subscriptions.readiness(is_waiting=bool(self._unacked))
 
 
 def _channel(native: str) -> bytes:

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.pacing import SECOND, Pace, rotation_ns
-from exchanges.venue import Limits
+from exchanges.pacing import SECOND, Lifetime, Pace, rotation_ns
+from exchanges.venue import NOTHING, Limits, Rotate
 from livermore.core.trade import Nanos
 
 
@@ -45,3 +45,22 @@ def test_rotation_is_late_spread_out_and_repeatable() -> None:
 def test_rotation_does_not_depend_on_the_order_of_the_natives() -> None:
     limits = Limits(10, 5, 86_400)
     assert rotation_ns(limits, ["A", "B"], Nanos(0)) == rotation_ns(limits, {"B": 1, "A": 1}, Nanos(0))
+
+
+def test_a_lifetime_ends_once_when_its_rotation_has_come() -> None:
+    limits, lifetime = Limits(10, 5, 86_400), Lifetime()
+    assert lifetime.judge(Nanos(10**18)) == NOTHING  # not open yet
+    lifetime.begin(limits, ["A"], Nanos(7))
+    due = rotation_ns(limits, ["A"], Nanos(7))
+    assert due is not None
+    assert lifetime.judge(Nanos(due - 1)) == NOTHING
+    assert [type(e) for e in lifetime.judge(Nanos(due))] == [Rotate]
+    assert lifetime.judge(Nanos(due)) == NOTHING
+
+
+def test_a_lifetime_that_the_venue_ends_early_does_not_end_again() -> None:
+    limits, lifetime = Limits(10, 5, 86_400), Lifetime()
+    lifetime.begin(limits, ["A"], Nanos(0))
+    assert lifetime.end("the venue goes down") == [Rotate("the venue goes down")]
+    assert lifetime.end("again") == NOTHING
+    assert lifetime.judge(Nanos(86_400 * SECOND)) == NOTHING
