@@ -434,13 +434,15 @@ def test_a_burst_of_requests_is_shut_out_by_the_cdn_with_html():
 
 
 def test_each_endpoint_has_its_own_pool_and_insisting_is_banned():
-    with paused(weight_limit=80, scale=0.02) as sim:
+    with paused(weight_limit=80, scale=0.06) as sim:  # a window of 0.6 s: enough for all requests on a busy machine
         answers = [get(sim, "ticker/24hr") for _ in range(14)]
         assert [a.status_code for a in answers] == [200] * 2 + [429] * 11 + [418]
         assert int(answers[2].headers["Retry-After"]) > 0
         assert get(sim, "time").status_code == 200
-        time.sleep(2.5)
-        assert get(sim, "ticker/24hr").status_code == 200
+        deadline_s = time.monotonic() + 20
+        while get(sim, "ticker/24hr").status_code != 200:
+            assert time.monotonic() < deadline_s, "the ban does not end"
+            time.sleep(0.2)
 
 
 def test_all_venues_together_trade_sixty_to_eighty_times_a_second():
