@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,10 +43,10 @@ class Dialect:
 class Listener:
     """What Binance remembers of one connection."""
 
+    pinged_s: float
     streams: dict[str, None] = field(default_factory=dict)
     is_combined: bool = False
     heard_s: deque[float] = field(default_factory=deque)
-    pinged_s: float = field(default_factory=time.monotonic)
     waits_since_s: float | None = None
 
 
@@ -59,7 +58,7 @@ class BinanceLike:
         self._dialect = dialect
         self._rest = RestAnswers(stage, dialect.rest)
         self._audience: dict[str, dict[Connection, None]] = {}
-        self._klines_s = time.monotonic()
+        self._klines_s = self._stage.clock_s()
         self._shown: dict[str, tuple[int, int]] = {}
 
     # ---- REST --------------------------------------------------------------------------------
@@ -74,7 +73,7 @@ class BinanceLike:
 
     def opened(self, connection: Connection) -> None:
         path = connection.request.path
-        listener = connection.notes = Listener(is_combined=path.startswith("/stream"))
+        listener = connection.notes = Listener(self._stage.clock_s(), is_combined=path.startswith("/stream"))
         named = connection.request.query.get("streams", "") if listener.is_combined else path.removeprefix("/ws")
         streams = [s for s in named.strip("/").split("/") if s]
         if len(streams) > MAX_STREAMS:
@@ -100,7 +99,7 @@ class BinanceLike:
 
     def _is_patient(self, connection: Connection) -> bool:
         """Five messages of any kind a second; more and the connection is cut."""
-        heard, now_s = connection.notes.heard_s, time.monotonic()
+        heard, now_s = connection.notes.heard_s, self._stage.clock_s()
         heard.append(now_s)
         while heard and now_s - heard[0] >= 1.0:
             heard.popleft()
@@ -221,15 +220,15 @@ class BinanceLike:
         for connection in list(self._stage.connections):
             if isinstance(connection.notes, Listener):
                 self._keep_alive(connection)
-        if time.monotonic() - self._klines_s >= KLINE_EVERY_S:
-            self._klines_s = time.monotonic()
+        if self._stage.clock_s() - self._klines_s >= KLINE_EVERY_S:
+            self._klines_s = self._stage.clock_s()
             for stream in list(self._audience):
                 self._show_klines(stream)
 
     def _keep_alive(self, connection: Connection) -> None:
         listener, is_over = connection.notes, self._stage.is_over
         options = self._stage.options
-        now_s = time.monotonic()
+        now_s = self._stage.clock_s()
         lifetime_s = options.lifetime_s if options.lifetime_s is not None else DAY_S * options.scale
         if now_s - connection.opened_s >= lifetime_s:
             connection.opened_s = now_s + DAY_S

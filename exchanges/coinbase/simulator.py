@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,10 +29,10 @@ IDLE_S = 75.0
 class Listener:
     """What Coinbase remembers of one connection."""
 
+    heard_s: float
+    beat_s: float
     channels: dict[str, dict[str, None]] = field(default_factory=dict)
     sequence: int = 0
-    heard_s: float = field(default_factory=time.monotonic)
-    beat_s: float = field(default_factory=time.monotonic)
     beats: int = 0
 
 
@@ -44,9 +43,7 @@ class Coinbase:
         self._stage = stage
         self._rest = RestAnswers(stage)
         self._pending: dict[Tape, list[Print]] = {}
-        self._flushed_s = time.monotonic()
-        self._candles_s = time.monotonic()
-        self._began_s = time.monotonic()
+        self._flushed_s = self._candles_s = self._began_s = stage.clock_s()
         self._shown: dict[str, int] = {}
 
     # ---- REST --------------------------------------------------------------------------------
@@ -60,7 +57,7 @@ class Coinbase:
     # ---- one connection ----------------------------------------------------------------------
 
     def opened(self, connection: Connection) -> None:
-        connection.notes = Listener()
+        connection.notes = Listener(now_s := self._stage.clock_s(), now_s)
 
     def received(self, connection: Connection, text: str) -> None:
         listener: Listener = connection.notes
@@ -74,7 +71,7 @@ class Coinbase:
         if kind not in ("subscribe", "unsubscribe") or channel not in CHANNELS:
             connection.send('{"type":"error","message":"authentication failure"}')
             return
-        listener.heard_s = time.monotonic()
+        listener.heard_s = self._stage.clock_s()
         known = list(dict.fromkeys(a for p in products if self._stage.tape(a := aliases().get(p, p)) is not None))
         if channel == "heartbeats":
             known = ["heartbeats"]
@@ -122,7 +119,7 @@ class Coinbase:
 
     def flush(self) -> None:
         """Send what was collected: one frame per product and batching interval, newest first."""
-        self._flushed_s = time.monotonic()
+        self._flushed_s = self._stage.clock_s()
         pending, self._pending = self._pending, {}
         for tape, prints in pending.items():
             batches: dict[int, list[Print]] = {}
@@ -175,13 +172,13 @@ class Coinbase:
             "events": [event],
         }
         listener.sequence += 1
-        listener.heard_s = time.monotonic()
+        listener.heard_s = self._stage.clock_s()
         connection.send(json.dumps(frame, separators=(",", ":")), is_trade=is_trade)
 
     # ---- time --------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        now_s = time.monotonic()
+        now_s = self._stage.clock_s()
         if now_s - self._flushed_s >= BATCH_US / 1e6:
             self.flush()
         for connection in list(self._stage.connections):

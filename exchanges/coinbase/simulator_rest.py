@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -82,7 +81,7 @@ class RestAnswers:
     def answer(self, request: web.Request) -> web.Response:
         """The response; ten requests a second, then 429."""
         limit = self._stage.options.weight_limit or REQUESTS_PER_S
-        now_s = time.monotonic()
+        now_s = self._stage.clock_s()
         while self._asked_s and now_s - self._asked_s[0] >= 1.0:
             self._asked_s.popleft()
         if len(self._asked_s) >= limit:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from aiohttp import web
@@ -60,13 +60,13 @@ class Refused(Exception):
 class Tokens:
     """What admits to a socket: each token once, within its validity."""
 
-    def __init__(self, validity_s: float) -> None:
-        self._validity_s = validity_s
+    def __init__(self, validity_s: float, clock_s: Callable[[], float]) -> None:
+        self._validity_s, self._clock_s = validity_s, clock_s
         self._issued_s: dict[str, float] = {}
 
     def issue(self) -> str:
         """A fresh token."""
-        now_s = time.monotonic()
+        now_s = self._clock_s()
         self._issued_s = {t: s for t, s in self._issued_s.items() if now_s - s < self._validity_s}
         token = secrets.token_urlsafe(96)
         self._issued_s[token] = now_s
@@ -75,21 +75,21 @@ class Tokens:
     def redeem(self, token: str) -> bool:
         """Whether it admits; it never does again."""
         issued_s = self._issued_s.pop(token, None)
-        return issued_s is not None and time.monotonic() - issued_s < self._validity_s
+        return issued_s is not None and self._clock_s() - issued_s < self._validity_s
 
 
 class Budget:
     """The weight spent in a window that begins with its first request."""
 
-    def __init__(self, limit: int, window_s: float) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, window_s: float, clock_s: Callable[[], float]) -> None:
+        self.limit, self._clock_s = limit, clock_s
         self._window_s = window_s
-        self._began_s = -window_s
+        self._began_s = -inf
         self._used = 0
 
     def spend(self, weight: int) -> bool:
         """Whether it was still allowed."""
-        now_s = time.monotonic()
+        now_s = self._clock_s()
         if now_s - self._began_s >= self._window_s:
             self._began_s, self._used = now_s, 0
         self._used += weight
@@ -97,7 +97,7 @@ class Budget:
 
     def headers(self) -> dict[str, str]:
         """`reset` is in milliseconds."""
-        left_s = max(0.0, self._began_s + self._window_s - time.monotonic())
+        left_s = max(0.0, self._began_s + self._window_s - self._clock_s())
         return {
             "gw-ratelimit-limit": str(self.limit),
             "gw-ratelimit-remaining": str(max(0, self.limit - self._used)),
@@ -110,9 +110,9 @@ class RestAnswers:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        options = stage.options
-        self.tokens = Tokens(DAY_S * options.scale if options.lifetime_s is None else options.lifetime_s)
-        self._budget = Budget(options.weight_limit or WEIGHT_LIMIT, WINDOW_S * options.scale)
+        options, clock_s = stage.options, stage.clock_s
+        self.tokens = Tokens(DAY_S * options.scale if options.lifetime_s is None else options.lifetime_s, clock_s)
+        self._budget = Budget(options.weight_limit or WEIGHT_LIMIT, WINDOW_S * options.scale, clock_s)
         self._tickers: tuple[int, dict[str, Any]] = (-TICKERS_KEPT_MS, {})
         self._calls: dict[str, Callable[[Mapping[str, str]], Any]] = {
             "/api/v1/market/allTickers": lambda query: self._all_tickers(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import secrets
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,9 +36,9 @@ class Listener:
     """What KuCoin remembers of one connection; `is_over` when its last words were said."""
 
     id: str
+    pinged_s: float
     topics: dict[str, None] = field(default_factory=dict)
     heard_s: deque[float] = field(default_factory=deque)
-    pinged_s: float = field(default_factory=time.monotonic)
     is_welcome: bool = False
     is_over: bool = False
 
@@ -60,7 +59,7 @@ class KuCoin:
         self._rest = RestAnswers(stage)
         self._audience: dict[str, dict[Connection, None]] = {}
         self._connects_s: deque[float] = deque()
-        self._candles_s = time.monotonic()
+        self._candles_s = stage.clock_s()
         self._shown: dict[str, tuple[int, int]] = {}
 
     # ---- REST --------------------------------------------------------------------------------
@@ -75,7 +74,9 @@ class KuCoin:
 
     def opened(self, connection: Connection) -> None:
         query = connection.request.query
-        listener = connection.notes = Listener(query.get("connectId") or secrets.token_hex(8))
+        listener = connection.notes = Listener(
+            query.get("connectId") or secrets.token_hex(8), self._stage.clock_s()
+        )
         if not self._rest.tokens.redeem(query.get("token", "")):
             self._end(connection, listener.id, 401, "token is invalid")
         elif not self._is_within(self._connects_s, CONNECTS, CONNECTS_WINDOW_S):
@@ -110,7 +111,7 @@ class KuCoin:
 
     def _is_within(self, moments_s: deque[float], limit: int, window_s: float) -> bool:
         """Whether one more is allowed now; counts it."""
-        moments_s.append(time.monotonic())
+        moments_s.append(self._stage.clock_s())
         while self._stage.is_over(moments_s[0], window_s):
             moments_s.popleft()
         return len(moments_s) <= limit
@@ -127,7 +128,7 @@ class KuCoin:
         listener: Listener = connection.notes
         kind = asked.get("type")
         if kind == "ping":
-            listener.pinged_s = time.monotonic()
+            listener.pinged_s = self._stage.clock_s()
             _say(connection, {"id": number, "type": "pong", "timestamp": self._stage.now_us() // 1000})
             return
         if kind not in ("subscribe", "unsubscribe"):
@@ -214,8 +215,8 @@ class KuCoin:
         for connection in list(self._stage.connections):
             if isinstance(connection.notes, Listener) and not connection.notes.is_over:
                 self._keep_alive(connection, connection.notes)
-        if time.monotonic() - self._candles_s >= CANDLES_EVERY_S:
-            self._candles_s = time.monotonic()
+        if self._stage.clock_s() - self._candles_s >= CANDLES_EVERY_S:
+            self._candles_s = self._stage.clock_s()
             for topic in [t for t in self._audience if t.startswith(CANDLES)]:
                 self._show_candles(topic)
 
@@ -225,7 +226,7 @@ class KuCoin:
         if not listener.is_welcome and is_over(connection.opened_s, WELCOME_S):
             listener.is_welcome = True
             _say(connection, {"id": listener.id, "type": "welcome"})
-        if time.monotonic() - connection.opened_s >= lifetime_s:
+        if self._stage.clock_s() - connection.opened_s >= lifetime_s:
             listener.is_over = True
             connection.close(1000, "Bye")
         elif is_over(listener.pinged_s, (PING_MS + PING_TIMEOUT_MS) / 1000):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -121,7 +120,7 @@ class RestAnswers:
         if cdn.shut_s is not None and not is_over(cdn.shut_s, CDN_BLOCK_S):
             return True
         cdn.shut_s = None
-        now_s = time.monotonic()
+        now_s = self._stage.clock_s()
         cdn.asked_s.append(now_s)
         while now_s - cdn.asked_s[0] >= CDN_WINDOW_S:
             cdn.asked_s.popleft()
@@ -136,12 +135,12 @@ class RestAnswers:
         if pool.banned_s and not is_over(pool.banned_s, BAN_S):
             raise ApiError(418, 429, "Too Many Requests")
         if is_over(pool.began_s, WEIGHT_WINDOW_S):
-            self._pools[name] = pool = Pool(time.monotonic())
+            self._pools[name] = pool = Pool(self._stage.clock_s())
         pool.used += _weight(name, query)
         if pool.used > self._limit:
             pool.refusals += 1
             if pool.refusals > INSISTENT:
-                pool.banned_s = time.monotonic()
+                pool.banned_s = self._stage.clock_s()
             raise ApiError(429, 429, "Too Many Requests")
 
     # ---- the calls ---------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -39,10 +38,10 @@ KLINES_EVERY_S = 1.0
 class Listener:
     """What MEXC remembers of one connection; data and pings of the client move `heard_s`."""
 
+    heard_s: float
+    topicless_s: float
     topics: dict[str, None] = field(default_factory=dict)
     asked_s: deque[float] = field(default_factory=deque)
-    heard_s: float = field(default_factory=time.monotonic)
-    topicless_s: float = field(default_factory=time.monotonic)
     is_over: bool = False
 
 
@@ -55,7 +54,7 @@ class Mexc:
         self._audience: dict[str, dict[Connection, None]] = {}
         self._pending: dict[int, dict[Tape, list[Print]]] = {rate_ms: {} for rate_ms in RATES_MS}
         self._window: dict[int, int] = dict.fromkeys(RATES_MS, 0)
-        self._klines_s = time.monotonic()
+        self._klines_s = self._stage.clock_s()
         self._shown: dict[str, tuple[int, int]] = {}
 
     # ---- REST --------------------------------------------------------------------------------
@@ -69,11 +68,11 @@ class Mexc:
     # ---- one connection ----------------------------------------------------------------------
 
     def opened(self, connection: Connection) -> None:
-        connection.notes = Listener()
+        connection.notes = Listener(now_s := self._stage.clock_s(), now_s)
 
     def received(self, connection: Connection, text: str) -> None:
         listener: Listener = connection.notes
-        now_s = time.monotonic()
+        now_s = self._stage.clock_s()
         listener.asked_s.append(now_s)
         while now_s - listener.asked_s[0] >= 1.0:
             listener.asked_s.popleft()
@@ -134,7 +133,7 @@ class Mexc:
         if topic not in listener.topics and len(listener.topics) >= TOPICS_PER_CONNECTION:
             return
         listener.topics[topic] = None
-        listener.heard_s = time.monotonic()
+        listener.heard_s = self._stage.clock_s()
         if self._stage.loses_topic():
             return
         self._audience.setdefault(topic, {})[connection] = None
@@ -147,7 +146,7 @@ class Mexc:
         listener: Listener = connection.notes
         listener.topics.pop(topic, None)
         if not listener.topics:
-            listener.topicless_s = time.monotonic()
+            listener.topicless_s = self._stage.clock_s()
         audience = self._audience.get(topic, {})
         audience.pop(connection, None)
         if not audience:
@@ -158,7 +157,7 @@ class Mexc:
         if self._stage.has("unknown_field"):
             frame += wire_field(999, "new")
         for connection in connections:
-            connection.notes.heard_s = time.monotonic()
+            connection.notes.heard_s = self._stage.clock_s()
             connection.send(frame, is_trade=is_trade)
 
     # ---- deals -------------------------------------------------------------------------------
@@ -229,8 +228,8 @@ class Mexc:
         for connection in list(self._stage.connections):
             if isinstance(connection.notes, Listener) and not connection.notes.is_over:
                 self._keep_alive(connection, connection.notes)
-        if time.monotonic() - self._klines_s >= KLINES_EVERY_S:
-            self._klines_s = time.monotonic()
+        if self._stage.clock_s() - self._klines_s >= KLINES_EVERY_S:
+            self._klines_s = self._stage.clock_s()
             for topic in [t for t in self._audience if KLINE.fullmatch(t)]:
                 self._show_klines(topic)
 
@@ -238,7 +237,7 @@ class Mexc:
         """Idle connections vanish without a close frame; pings help only one that has topics."""
         is_over, options = self._stage.is_over, self._stage.options
         lifetime_s = DAY_S * options.scale if options.lifetime_s is None else options.lifetime_s
-        if time.monotonic() - connection.opened_s >= lifetime_s:
+        if self._stage.clock_s() - connection.opened_s >= lifetime_s:
             listener.is_over = True
             connection.close(1000)
         elif is_over(listener.heard_s, NO_DATA_S) if listener.topics else is_over(listener.topicless_s, NO_TOPIC_S):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +27,16 @@ class Connection:
     """Sending is immediate for the caller; frames leave in order, as fast as the client reads.
 
     A client that lets more than `OUTBOX_LIMIT` frames pile up is cut, as venues do with slow readers.
-    `notes` is the venue's own memory of this conversation.
+    `notes` is the venue's own memory of this conversation, `opened_s` when it began by `clock_s`.
     """
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request, notes: Any = None) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, request: web.Request, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self.request = request
-        self.notes = notes
-        self.opened_s = time.monotonic()
+        self.notes: Any = None
+        self.clock_s = clock_s
+        self.opened_s = clock_s()
         self.mishaps = Mishaps()
         self._socket = socket
         self._outbox: deque[str | bytes | _Control] = deque()
@@ -46,7 +50,7 @@ class Connection:
     def send(self, payload: str | bytes, *, is_trade: bool = False) -> None:
         """Queue one frame; only frames with trades suffer drops and duplicates."""
         mishaps = self.mishaps
-        if time.monotonic() < mishaps.silent_until_s:
+        if self.clock_s() < mishaps.silent_until_s:
             return
         if is_trade and mishaps.drop:
             mishaps.drop -= 1
@@ -58,12 +62,12 @@ class Connection:
 
     def ping(self, payload: bytes) -> None:
         """Queue a ping control frame."""
-        if time.monotonic() >= self.mishaps.silent_until_s:
+        if self.clock_s() >= self.mishaps.silent_until_s:
             self._put(_Control("ping", payload=payload))
 
     def pong(self, payload: bytes) -> None:
         """Answer a client's ping."""
-        if time.monotonic() >= self.mishaps.silent_until_s:
+        if self.clock_s() >= self.mishaps.silent_until_s:
             self._put(_Control("pong", payload=payload))
 
     def close(self, code: int = 1000, reason: str = "") -> None:

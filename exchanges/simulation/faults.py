@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,16 +17,16 @@ KINDS = (*SOCKET_KINDS, *(str(k) for k in Nonsense), *REST_KINDS)
 
 @dataclass(slots=True)
 class Trouble:
-    """A fault of the HTTP side: for `count` requests or until a monotonic moment, whichever ends first."""
+    """A fault of the HTTP side: for `count` requests or until a moment of the stage's clock, whichever ends first."""
 
     kind: str
     status: int
     count: int
     until_s: float
 
-    def strikes(self) -> bool:
+    def strikes(self, now_s: float) -> bool:
         """Whether it hits this request; counts it."""
-        if self.count <= 0 or time.monotonic() > self.until_s:
+        if self.count <= 0 or now_s > self.until_s:
             return False
         self.count -= 1
         return True
@@ -66,7 +65,7 @@ class Faults:
 
     def _trouble(self, kind: str, options: dict[str, Any]) -> None:
         usual = 451 if kind == "handshake" else 503
-        until_s = time.monotonic() + float(options.get("for_s", 3600.0))
+        until_s = self.stage.clock_s() + float(options.get("for_s", 3600.0))
         count = int(options.get("count", 1_000_000 if "for_s" in options else 1))
         trouble = Trouble(kind, int(options.get("status", usual)), count, until_s)
         if kind == "handshake":
@@ -82,7 +81,7 @@ class Faults:
             elif kind == "abort":
                 connection.abort()
             elif kind == "silence":
-                mishaps.silent_until_s = time.monotonic() + float(options.get("for_s", 60.0))
+                mishaps.silent_until_s = self.stage.clock_s() + float(options.get("for_s", 60.0))
             elif kind == "duplicate":
                 mishaps.duplicate += int(options.get("count", 1))
             elif kind == "drop":
@@ -92,14 +91,14 @@ class Faults:
 
     def refuse_handshake(self) -> web.Response | None:
         """The answer to a socket's handshake that must not succeed."""
-        if self._handshake is not None and self._handshake.strikes():
+        if self._handshake is not None and self._handshake.strikes(self.stage.clock_s()):
             return self.venue.refusal(self._handshake.status)
         return None
 
     def refuse_rest(self, request: web.Request) -> web.Response | None:
         """The answer to a REST request that must not succeed."""
         trouble = self._rest
-        if trouble is None or not trouble.strikes():
+        if trouble is None or not trouble.strikes(self.stage.clock_s()):
             return None
         if trouble.kind == "rest_html":
             page = "<!DOCTYPE html><html><body><h1>We'll be right back</h1></body></html>"

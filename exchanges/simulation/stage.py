@@ -34,7 +34,7 @@ class Stage:
 
     `catch_up` must be called before an answer is computed, so that REST and stream agree. `halted` natives do
     not trade and must be listed as such. So many of the next subscriptions as `topics_to_lose` says are
-    acknowledged and then forgotten.
+    acknowledged and then forgotten. `clock_s` measures the protocol's periods, in seconds since any moment.
     """
 
     slug: str
@@ -45,6 +45,7 @@ class Stage:
     connections: dict[Connection, None] = field(default_factory=dict)
     halted: set[str] = field(default_factory=set)
     topics_to_lose: int = 0
+    clock_s: Callable[[], float] = time.monotonic
 
     def tape(self, native: str) -> Tape | None:
         """The record of one of this venue's listings."""
@@ -70,8 +71,8 @@ class Stage:
         return True
 
     def is_over(self, since_s: float, period_s: float) -> bool:
-        """Whether a protocol's period, scaled, has passed since a monotonic moment."""
-        return time.monotonic() - since_s >= period_s * self.options.scale
+        """Whether a protocol's period, scaled, has passed since a moment of `clock_s`."""
+        return self.clock_s() - since_s >= period_s * self.options.scale
 
 
 class Nonsense(StrEnum):
