@@ -7,6 +7,7 @@ import importlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -86,7 +87,7 @@ class Simulation:
         self._zero_ns = now_ns if is_now else time.monotonic_ns()
         self.servers: dict[str, VenueServer] = {}
         for name, script in scripts.items():
-            stage = Stage(name, self.market, options, self.now_us, self.catch_up)
+            stage = Stage(name, self.market, options, partial(self._venue_now_us, name), self.catch_up)
             playback = next((p for p in playbacks if p.venue == name), None)
             self.servers[name] = VenueServer(stage, script.build(stage), playback)
 
@@ -123,6 +124,9 @@ class Simulation:
             return self.market.now_us
         return self.market.start_us + (time.monotonic_ns() - self._zero_ns) // 1000
 
+    def _venue_now_us(self, venue: str) -> int:
+        return self.now_us() + self.market.skew_us(venue)
+
     def catch_up(self) -> None:
         """Let everything happen that is due by now."""
         self._run_to(self.now_us())
@@ -142,7 +146,7 @@ class Simulation:
             try:
                 self.catch_up()
                 for server in self.servers.values():
-                    server.venue.tick()
+                    server.tick()
             except Exception:
                 log.exception("simulation.tick_failed")
             due_s = (self.market.next_us - self.now_us()) / 1e6
@@ -170,13 +174,19 @@ class Simulation:
 
     def halt(self, venue: str, base: str, *, is_halted: bool = True) -> None:
         """Suspend (or resume) an asset's markets at a venue: no trades, and the venue's lists say so."""
-        halted = self.servers[venue].stage.halted
-        natives = {x.native for x in self.servers[venue].stage.listings if x.base == base}
-        if is_halted:
-            halted |= natives
+        self._suspend(self.servers[venue].stage.halted, venue, base, is_suspended=is_halted)
+
+    def delist(self, venue: str, base: str, *, is_delisted: bool = True) -> None:
+        """Remove an asset's markets from a venue (or list them again): no trades, in no list, an unknown symbol."""
+        self._suspend(self.servers[venue].stage.delisted, venue, base, is_suspended=is_delisted)
+
+    def _suspend(self, natives: set[str], venue: str, base: str, *, is_suspended: bool) -> None:
+        named = {x.native for x in self.market.listings if (x.venue, x.base) == (venue, base)}
+        if is_suspended:
+            natives |= named
         else:
-            halted -= natives
-        self.market.silence(venue, base, FOR_EVER_S if is_halted else 0.0)
+            natives -= named
+        self.market.silence(venue, base, FOR_EVER_S if is_suspended else 0.0)
 
     def _perform(self, step: scenario.Step) -> None:
         options = dict(step.options)
@@ -188,8 +198,10 @@ class Simulation:
             log.warning("simulation.step_skipped venue=%s action=%s", step.venue, step.action)
         elif step.action == "halt":
             self.halt(step.venue, **step.subject)
-        elif step.action == "silence":
-            self.market.silence(step.venue, **step.subject)
+        elif step.action == "delist":
+            self.delist(step.venue, **step.subject)
+        elif step.action in ("silence", "skew"):
+            getattr(self.market, step.action)(step.venue, **step.subject)
         else:
             self.fault(step.venue, step.subject, **options)
 

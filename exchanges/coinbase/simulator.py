@@ -11,7 +11,15 @@ from typing import Any
 
 from aiohttp import web
 
-from exchanges.coinbase.simulator_rest import RestAnswers, aliases, candle_row, price_text, size_text
+from exchanges.coinbase.simulator_rest import (
+    RestAnswers,
+    aliases,
+    candle_row,
+    envelope_time,
+    match_time,
+    price_text,
+    size_text,
+)
 from exchanges.simulation.connection import Connection
 from exchanges.simulation.listing import BUCKET_MS, Listing, Print
 from exchanges.simulation.stage import Nonsense, Script, Stage
@@ -27,13 +35,17 @@ IDLE_S = 75.0
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """What Coinbase remembers of one connection."""
+    """What Coinbase remembers of one connection; trades of `lost` products do not come."""
 
     heard_s: float
     beat_s: float
     channels: dict[str, dict[str, None]] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
     sequence: int = 0
     beats: int = 0
+
+    def hears(self, channel: str, product: str) -> bool:
+        return product in self.channels.get(channel, ()) and not (channel == "market_trades" and product in self.lost)
 
 
 class Coinbase:
@@ -78,7 +90,10 @@ class Coinbase:
         if kind == "subscribe":
             self.flush()  # what is older than the snapshot belongs to the earlier listeners only
             listener.channels.setdefault(channel, {}).update(dict.fromkeys(known))
-            self._snapshots(connection, channel, known)
+            if channel == "market_trades":
+                listener.lost.difference_update(known)
+                listener.lost.update(p for p in known if self._stage.loses_topic())
+            self._snapshots(connection, channel, [p for p in known if p not in listener.lost])
         else:
             for product in known if products or channel == "heartbeats" else list(listener.channels.get(channel, ())):
                 listener.channels.get(channel, {}).pop(product, None)
@@ -127,8 +142,8 @@ class Coinbase:
                 batches.setdefault(p.time_us // BATCH_US, []).append(p)
             product = tape.listing.native
             listeners = [c for c in self._stage.connections if isinstance(c.notes, Listener)]
-            hearers = [c for c in listeners if product in c.notes.channels.get("market_trades", ())]
-            watchers = [c for c in listeners if product in c.notes.channels.get("ticker", ())]
+            hearers = [c for c in listeners if c.notes.hears("market_trades", product)]
+            watchers = [c for c in listeners if c.notes.hears("ticker", product)]
             for batch in batches.values() if hearers else ():
                 trades = [self._trade(tape.listing, p) for p in reversed(batch)]
                 for connection in hearers:
@@ -252,21 +267,6 @@ class Coinbase:
     def playback_reply(self, text: str) -> str | None:
         """The recordings hold Coinbase's own acknowledgements."""
         return None
-
-
-def match_time(time_us: int) -> str:
-    """RFC 3339 with up to six decimals, trailing zeros trimmed."""
-    text = f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}"
-    part = f"{time_us % 1_000_000:06d}".rstrip("0")
-    return f"{text}.{part}Z" if part else f"{text}Z"
-
-
-def envelope_time(time_us: int) -> str:
-    """RFC 3339 with up to nine decimals, as the envelope has it."""
-    nanos = time_us * 1000 + time_us % 997
-    text = f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}"
-    part = f"{nanos % 1_000_000_000:09d}".rstrip("0")
-    return f"{text}.{part}Z" if part else f"{text}Z"
 
 
 def _listed(base: str, tick: str, lot: str, per_s: float) -> Listing:

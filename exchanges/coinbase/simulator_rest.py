@@ -221,6 +221,21 @@ def _time(time_us: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_us % 1_000_000:06d}Z"
 
 
+def match_time(time_us: int) -> str:
+    """RFC 3339 with up to six decimals, trailing zeros trimmed."""
+    text = f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}"
+    part = f"{time_us % 1_000_000:06d}".rstrip("0")
+    return f"{text}.{part}Z" if part else f"{text}Z"
+
+
+def envelope_time(time_us: int) -> str:
+    """RFC 3339 with up to nine decimals, as the envelope has it."""
+    nanos = time_us * 1000 + time_us % 997
+    text = f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}"
+    part = f"{nanos % 1_000_000_000:09d}".rstrip("0")
+    return f"{text}.{part}Z" if part else f"{text}Z"
+
+
 def _whole(query: Mapping[str, str], name: str, usual: int) -> int:
     try:
         return int(query.get(name, usual))

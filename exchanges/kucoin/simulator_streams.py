@@ -77,7 +77,7 @@ class KuCoin:
         listener = connection.notes = Listener(
             query.get("connectId") or secrets.token_hex(8), self._stage.clock_s()
         )
-        if not self._rest.tokens.redeem(query.get("token", "")):
+        if not self._rest.tokens.redeem(query.get("token", "")) or self._stage.spoils_token():
             self._end(connection, listener.id, 401, "token is invalid")
         elif not self._is_within(self._connects_s, CONNECTS, CONNECTS_WINDOW_S):
             self._end(connection, listener.id, 509, "service busy, please retry later")

@@ -7,20 +7,39 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 OUTBOX_LIMIT = 500_000
+OVERTAKEN_WITHIN_S = 1.0
+"""A frame that waits to be overtaken comes by itself when no other follows."""
 
 
 @dataclass(slots=True)
 class Mishaps:
-    """What happens to the next data frames of a connection."""
+    """What happens to the next frames with trades of a connection: each number counts down.
+
+    A `late` frame comes `late_s` seconds after its time; one to `reorder` comes after its successor. `drift` renames
+    a field, (name, new name, text that the frame must contain), while the clock is below `drifts_until_s`.
+    """
 
     silent_until_s: float = 0.0
     drop: int = 0
     duplicate: int = 0
+    late: int = 0
+    late_s: float = 0.0
+    reorder: int = 0
+    drift: tuple[str, str, str] = ("", "", "")
+    drifts_until_s: float = 0.0
+
+    def drifted(self, payload: str | bytes) -> str | bytes:
+        """The frame with the field renamed; binary schemas have no names."""
+        name, new, about = self.drift
+        if isinstance(payload, bytes) or about not in payload:
+            return payload
+        return payload.replace(f'"{name}":', f'"{new}":')
 
 
 class Connection:
@@ -40,6 +59,8 @@ class Connection:
         self.mishaps = Mishaps()
         self._socket = socket
         self._outbox: deque[str | bytes | _Control] = deque()
+        self._held: list[tuple[float, str | bytes]] = []
+        self._overtaken: list[tuple[float, str | bytes]] = []
         self._more = asyncio.Event()
 
     @property
@@ -48,16 +69,42 @@ class Connection:
         return not self._outbox
 
     def send(self, payload: str | bytes, *, is_trade: bool = False) -> None:
-        """Queue one frame; only frames with trades suffer drops and duplicates."""
-        mishaps = self.mishaps
-        if self.clock_s() < mishaps.silent_until_s:
+        """Queue one frame; only frames with trades suffer more than silence."""
+        if self.clock_s() < self.mishaps.silent_until_s:
             return
-        if is_trade and mishaps.drop:
+        if is_trade:
+            self._send_trades(payload)
+        else:
+            self._put(payload)
+
+    def _send_trades(self, payload: str | bytes) -> None:
+        mishaps, now_s = self.mishaps, self.clock_s()
+        if now_s < mishaps.drifts_until_s:
+            payload = mishaps.drifted(payload)
+        if mishaps.drop:
             mishaps.drop -= 1
-            return
-        self._put(payload)
-        if is_trade and mishaps.duplicate:
-            mishaps.duplicate -= 1
+        elif mishaps.late:
+            mishaps.late -= 1
+            self._held.append((now_s + mishaps.late_s, payload))
+        elif mishaps.reorder and not self._overtaken:
+            mishaps.reorder -= 1
+            self._overtaken.append((now_s + OVERTAKEN_WITHIN_S, payload))
+        else:
+            copies = 2 if mishaps.duplicate else 1
+            mishaps.duplicate = max(0, mishaps.duplicate - 1)
+            for _ in range(copies):
+                self._put(payload)
+            self._release(self._overtaken, inf)
+
+    def release(self) -> None:
+        """Queue what was held back and is due; to be called every now and then."""
+        self._release(self._held, self.clock_s())
+        self._release(self._overtaken, self.clock_s())
+
+    def _release(self, held: list[tuple[float, str | bytes]], until_s: float) -> None:
+        due = [payload for due_s, payload in held if due_s <= until_s]
+        held[:] = [entry for entry in held if entry[0] > until_s]
+        for payload in due:
             self._put(payload)
 
     def ping(self, payload: bytes) -> None:

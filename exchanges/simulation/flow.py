@@ -32,6 +32,7 @@ class Flow:
         self._forced: list[tuple[int, bool]] = []
         self._newest_us = origin_us
         self.silent_until_us = 0
+        self.skew_us = 0
 
     @property
     def next_us(self) -> int:
@@ -61,12 +62,12 @@ class Flow:
         return self._trade(time_us, *self._choose(rng), rng)
 
     def _trade(self, time_us: int, is_buy: bool, quote: float, count: int, rng: random.Random) -> Print:
-        """Record one print at the venue's price of the moment; times never run backwards."""
+        """Record one print at the venue's price of the moment, by the venue's clock; times never run backwards."""
         listing = self.listing
         step_us = listing.time_step_us
-        time_us = max(time_us, self._newest_us) // step_us * step_us
+        time_us = max(time_us + self.skew_us, self._newest_us) // step_us * step_us
         self._newest_us = max(time_us, self._newest_us)
-        price = self._price(time_us, is_buy)
+        price = self._price(time_us - self.skew_us, is_buy)
         lot = listing.lot_units
         worth = price / 10**listing.price_places
         lots = max(count, int(quote / worth * 10**listing.lot_places) // lot)

@@ -60,6 +60,7 @@ class Market:
         self._prices = Prices(seed, self.now_us)
         self._flows = {(x.venue, x.native): self._flow(x, pace) for x in self.listings}
         self._episode = 0
+        self._skews_us: dict[str, int] = {}
         self._next_episode_us = self.start_us + FIRST_EPISODE_S * SECOND_US
         self.has_episodes = leader is not None
         self.advance(self.start_us)
@@ -166,6 +167,17 @@ class Market:
         for flow in self._flows.values():
             if flow.listing.venue == venue and flow.listing.base == base:
                 flow.silent_until_us = self.now_us + int(for_s * SECOND_US)
+
+    def skew(self, venue: str, by_s: float) -> None:
+        """From now on a venue's clock, and so the time of its trades, is ahead by so much (or behind, below 0)."""
+        self._skews_us[venue] = int(by_s * SECOND_US)
+        for flow in self._flows.values():
+            if flow.listing.venue == venue:
+                flow.skew_us = self._skews_us[venue]
+
+    def skew_us(self, venue: str) -> int:
+        """How far a venue's clock is ahead."""
+        return self._skews_us.get(venue, 0)
 
     def _begin_episode(self) -> None:
         """Time stops exactly here, however it is cut, so that an episode begins at its moment."""

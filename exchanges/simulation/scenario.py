@@ -11,7 +11,7 @@ from typing import Any
 from livermore.core.errors import InvalidInput
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
-ACTIONS = ("fault", "move", "silence", "halt", "episodes")
+ACTIONS = ("fault", "move", "silence", "halt", "delist", "skew", "episodes")
 
 
 @dataclass(frozen=True, slots=True)

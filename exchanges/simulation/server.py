@@ -44,6 +44,12 @@ class VenueServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    def tick(self) -> None:
+        """What is due now: the protocol's own, and frames that faults hold back."""
+        self.venue.tick()
+        for connection in list(self.stage.connections):
+            connection.release()
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return self.faults.refuse_handshake() or await self._converse(request)

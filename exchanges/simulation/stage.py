@@ -33,8 +33,9 @@ class Stage:
     """One venue's share of the simulation: its market, its clock and its clients.
 
     `catch_up` must be called before an answer is computed, so that REST and stream agree. `halted` natives do
-    not trade and must be listed as such. So many of the next subscriptions as `topics_to_lose` says are
-    acknowledged and then forgotten. `clock_s` measures the protocol's periods, in seconds since any moment.
+    not trade and must be listed as such, `delisted` ones do not exist any more. So many of the next subscriptions
+    as `topics_to_lose` says are acknowledged and then forgotten, so many tokens as `tokens_to_spoil` says do not
+    admit. `clock_s` measures the protocol's periods, in seconds since any moment.
     """
 
     slug: str
@@ -44,20 +45,22 @@ class Stage:
     catch_up: Callable[[], None]
     connections: dict[Connection, None] = field(default_factory=dict)
     halted: set[str] = field(default_factory=set)
+    delisted: set[str] = field(default_factory=set)
     topics_to_lose: int = 0
+    tokens_to_spoil: int = 0
     clock_s: Callable[[], float] = time.monotonic
 
     def tape(self, native: str) -> Tape | None:
-        """The record of one of this venue's listings."""
+        """The record of one of this venue's listings; None when it has none of this name."""
         try:
-            return self.market.tape(self.slug, native)
+            return None if native in self.delisted else self.market.tape(self.slug, native)
         except KeyError:
             return None
 
     @property
     def listings(self) -> list[Listing]:
         """This venue's listings."""
-        return [x for x in self.market.listings if x.venue == self.slug]
+        return [x for x in self.market.listings if x.venue == self.slug and x.native not in self.delisted]
 
     def has(self, quirk: str) -> bool:
         """Whether a quirk was asked for."""
@@ -68,6 +71,13 @@ class Stage:
         if not self.topics_to_lose:
             return False
         self.topics_to_lose -= 1
+        return True
+
+    def spoils_token(self) -> bool:
+        """Whether the token just shown must not admit; counts it."""
+        if not self.tokens_to_spoil:
+            return False
+        self.tokens_to_spoil -= 1
         return True
 
     def is_over(self, since_s: float, period_s: float) -> bool:

@@ -78,7 +78,7 @@ def test_heartbeats_do_not_hide_a_dead_trade_channel():
         assert_losses_are_confessed(run)
 
 
-@pytest.mark.parametrize("slug", [COM, KC, MX])
+@pytest.mark.parametrize("slug", [COM, CB, KC, MX])
 def test_subscriptions_that_the_venue_acknowledged_and_dropped_are_healed(slug):
     """S7: within 60 s."""
     with simulated(slug, pace=5) as sim:

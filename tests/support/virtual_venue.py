@@ -101,6 +101,8 @@ class VirtualVenue:
         for tape, prints in by_tape.items():
             self.venue.traded(tape, prints)
         self.venue.tick()
+        for connection in self._stage.connections:
+            connection.release()
         for socket in [c for c in self._stage.connections if isinstance(c, VirtualSocket)]:
             while socket.pings:
                 socket.pings.popleft()
