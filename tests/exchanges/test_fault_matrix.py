@@ -303,3 +303,21 @@ def test_a_delisted_symbol_stays_silent_and_takes_nobody_down():
             assert each.run.stream.snapshot().errors == 1, each.slug
         for each in watched:
             each.settle()
+
+
+def test_a_halted_symbol_is_no_stall():
+    """D24: the venue is asked, says that nothing traded, and nobody reconnects or reports anything."""
+    with all_venues() as watched:
+        for each in watched:
+            each.sim.call(each.sim.simulation.halt, each.slug, "ETH")
+        asked = by_venue(watched, lambda w: w.run.stream._vigil.probes)
+        for each in watched:
+            until(lambda each=each: each.run.stream._vigil.probes > asked[each.slug], within_s=30)
+        for each in watched:
+            each.sim.call(lambda each=each: each.sim.simulation.halt(each.slug, "ETH", is_halted=False))
+        burst(watched)
+        for each in watched:
+            each.settle()
+            until(lambda each=each: not each.missing(), within_s=HEALED_S)
+            assert (each.run.state, each.run.stream.snapshot().errors) == ("streaming", 0), each.slug
+            assert [g.cause for g in each.run.gaps] == [Cause.START], each.slug
