@@ -1,7 +1,8 @@
 """The stream host: one process that is idle until told, with a runner per exchange.
 
 It registers and tells why it is idle, reads commands once it is ready, keeps the leases of what it runs,
-and follows edited rows. When asked to stop it drains every stream, releases every lease and ends.
+and follows edited rows. When asked to stop it drains every stream, releases every lease and ends. One that
+was killed is succeeded by the next of its name on this machine, which goes on with what it ran.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 from exchanges import control, lease, observed
 from exchanges.geo import Allowed, Location
+from exchanges.lifecycle import State
+from exchanges.lifeline import Lifeline, is_dead
 from exchanges.pilot import Pilot
 from exchanges.report import reason
 from exchanges.runner import Runner
@@ -75,6 +78,7 @@ class Host:
         self._wiring, self._autostart, self._only = wiring, frozenset(autostart), frozenset(only)
         self._where = Whereabouts(wiring.locate)
         self.owner = lease.new_owner(name)
+        self._lifeline = Lifeline(self.owner)
         self.state = observed.INIT
         self._started_ms = time.time_ns() // 1_000_000
         self._stopping = threading.Event()
@@ -118,10 +122,12 @@ class Host:
 
     def _register(self) -> None:
         """Take the name; a dead owner of it is succeeded, a living one keeps it and this host is renamed."""
+        self._lifeline.hold()
         if observed.register(self.name, self.owner):
             return
         other = observed.host(self.name)
-        deadline = time.monotonic() + _CLASH_PATIENCE_S
+        patience_s = 0.0 if other is not None and is_dead(other.owner) else _CLASH_PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while other is not None and time.monotonic() < deadline and not self._stopping.wait(0.2):
             now = observed.host(self.name)
             if now is None or now.updated_ms != other.updated_ms:
@@ -131,6 +137,8 @@ class Host:
                 return
         self.name = f"{self.name}-{secrets.token_hex(2)}"
         self.owner = lease.new_owner(self.name)
+        self._lifeline.let_go()
+        self._lifeline = Lifeline(self.owner)
         self._register()
 
     def _end(self) -> None:
@@ -143,6 +151,7 @@ class Host:
             if not runner.join(max(0.1, deadline - time.monotonic())):
                 log_event(log, "host.left_behind", logging.ERROR, exchange=slug)
         self._safely("forget", lambda: observed.forget(self.name))
+        self._lifeline.let_go()
         log_event(log, "host.ended", host=self.name)
 
     # ---- every second ----------------------------------------------------------------------------
@@ -152,6 +161,7 @@ class Host:
         for runner in self.runners.values():
             self._safely("tell", runner.pilot.tell)
         if self._is_due("renew", lease.RENEW_EVERY_S):
+            self._safely("touch", self._lifeline.touch)
             for runner in self.runners.values():
                 self._safely("renew", runner.pilot.renew)
         if self._is_due("replan", REPLAN_EVERY_S):
@@ -168,9 +178,16 @@ class Host:
                 self.runners[slug].pilot.plan = plan
                 continue
             pilot = Pilot(plan, self.name, self.owner, self._wiring, self._where)
-            self.runners[slug] = Runner(pilot, autostart=slug in self._autostart)
+            self.runners[slug] = Runner(pilot, autostart=slug in self._autostart or self._inherits(slug))
             if is_running:
                 self.runners[slug].launch()
+
+    def _inherits(self, slug: str) -> bool:
+        """Did a host of this name run it when it was killed? It was told to, and nobody told it to stop."""
+        held = lease.holder(slug)
+        if held is None or held.host != self.name or not is_dead(held.owner):
+            return False
+        return observed.stream_state(slug).get("state") != State.PAUSED
 
     def _beat(self) -> None:
         busy = [slug for slug, runner in self.runners.items() if runner.pilot.lease]

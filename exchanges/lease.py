@@ -3,7 +3,7 @@
 Two keys, and no command touches both. To acquire: claim the free lease under epoch 0, draw the next
 epoch from the counter, seal the lease with it by compare. Because only the winner of the claim draws a
 number, the counter is the epoch of the newest holder. A holder that dies half way leaves a lease that
-expires.
+expires. One whose process is known to be dead (`exchanges.lifeline`) is succeeded at once, by compare.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from exchanges import lifeline
 from exchanges.state import delete_if, state_redis, unavailable
 from livermore.core import keys
 from livermore.core.errors import LivermoreError
@@ -71,7 +72,7 @@ def holder(exchange: str) -> Lease | None:
 
 @unavailable()
 def acquire(exchange: str, owner: str) -> Lease:
-    """Take the free lease with a new epoch; raises `LeaseHeld` when it is not free."""
+    """Take the lease, free or a dead owner's, with a new epoch; raises `LeaseHeld` when somebody else's."""
     claim = _claim(exchange, owner)
     return _seal(claim, Lease(exchange, owner, state_redis().incr(keys.epoch(exchange))))
 
@@ -104,8 +105,13 @@ def release(lease: Lease) -> bool:
 def _claim(exchange: str, owner: str) -> Lease:
     claim = Lease(exchange, owner, 0)
     while not state_redis().set(keys.lease(exchange), str(claim), nx=True, px=TTL_MS):
-        if found := holder(exchange):
+        found = holder(exchange)
+        if found is None:
+            continue
+        if not lifeline.is_dead(found.owner):
             raise LeaseHeld(found)
+        if _swap(found, claim):  # else another successor was quicker, and is looked at next
+            break
     return claim
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from exchanges import lease
+from exchanges import lease, lifeline
 from exchanges.lifecycle import State
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
@@ -124,7 +124,9 @@ def choose_host(exchange: str) -> str:
 
 
 def is_live(held: lease.Lease) -> bool:
-    """Will the process that holds a lease keep it? One that drains or gives no sign of life will not."""
+    """Will the process that holds a lease keep it? One that drains, is dead or gives no sign of life will not."""
+    if lifeline.is_dead(held.owner):
+        return False
     return any(h.owner == held.owner and h.state != DRAINING for h in live_hosts())
 
 

@@ -128,7 +128,7 @@ class Pilot:
             self._enter(Event.ALLOWED, "geo", said.why)
 
     def _wait_for_lease(self, error: LeaseHeld) -> None:
-        """A dead holder's lease expires by itself; a living one keeps it."""
+        """A living holder keeps its lease; that of one which died on another machine expires by itself."""
         if error.lease.owner == self.owner:
             lease.release(error.lease)  # half acquired, when Redis went away in between
         elif observed.is_live(error.lease):

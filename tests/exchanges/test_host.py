@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from exchanges import control, geo, host, lease, observed, pilot
 from exchanges.control import Status, Verb
 from exchanges.geo import GeoRule, Location
 from exchanges.host import Host, Whereabouts
+from exchanges.lifeline import Lifeline
 from exchanges.observed import Change
 from exchanges.running import Plan, Wiring
 from exchanges.state import SOCKET_TIMEOUT_S
@@ -411,6 +414,29 @@ def test_the_lease_of_a_dead_host_is_waited_for(world: World, redis_state: redis
     world.launch()
     assert tell(Verb.START).answer["lease_epoch"] == 2
     assert world.states()[:2] == ["checking_geo", "connecting"]
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "goes_on"), [("h1", "streaming", True), ("h1", "paused", False), ("h2", "streaming", False)]
+)
+def test_a_host_goes_on_with_what_a_killed_one_of_its_name_ran(
+    world: World, settings: Any, tmp_path: Path, name: str, was: str, goes_on: bool
+) -> None:
+    settings.VAR_DIR = tmp_path
+    line = Lifeline("h1/1")
+    line.hold()
+    os.close(line._descriptor)  # as the kernel leaves it
+    lease.acquire("alpha", "h1/1")
+    observed.tell_stream("alpha", {"state": was, "host": "h1", "epoch": 1})
+    world.launch(name)
+    if goes_on:
+        until(lambda: state() == "streaming" and lease.holder("alpha").epoch == 2)
+        assert world.changes[0].actor == "autostart"
+    assert tell(Verb.START).answer["lease_epoch"] == 2
+    assert [change.actor for change in world.changes if change.event == "start"] == [
+        "autostart" if goes_on else "test"
+    ]
+    assert world.states("beta") == []
 
 
 def test_a_host_that_lost_its_lease_stops_its_stream(world: World, redis_state: redis.Redis) -> None:
