@@ -13,6 +13,8 @@ from livermore.core.errors import RateLimited
 
 BACKOFF_BASE_S = 0.5
 BACKOFF_CAP_S = 60.0
+AT_LEAST_OF_CAP = 52 / 60
+"""A long outage is not knocked at twice a minute: 400 attempts in six hours, still spread over eight seconds each."""
 REMEMBERED_IDS = 1_000
 
 
@@ -63,7 +65,8 @@ class Slot:
         """Back off after a failure, longer each time and never in step with others; says how long (s)."""
         self.attempt += 1
         ceiling_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(self.attempt, 10))
-        delay_s = random.uniform(0.1, ceiling_s)  # noqa: S311 (jitter, not a secret)
+        floor_s = AT_LEAST_OF_CAP * BACKOFF_CAP_S if ceiling_s == BACKOFF_CAP_S else 0.1
+        delay_s = random.uniform(floor_s, ceiling_s)  # noqa: S311 (jitter, not a secret)
         if isinstance(error, RateLimited):
             delay_s += max(0.0, error.until_ms / 1000 - time.time())
         self.retry_at = time.monotonic() + delay_s

@@ -75,18 +75,11 @@ def outage(clock: Clock) -> tuple[list[int], list[float]]:
     return attempts, returns_s
 
 
-def test_after_six_hours_everybody_is_back_within_65_s_and_not_in_one_second(clock: Clock) -> None:
+def test_six_hours_cost_400_attempts_and_everybody_is_back_within_65_s(clock: Clock) -> None:
     """S3: never in step, never further apart than the cap, never at an end."""
     attempts, returns_s = outage(clock)
     assert max(returns_s) <= 65
     assert fullest(returns_s, 1.0) <= CONSUMERS / 4
-    assert max(attempts) <= 800, "full jitter waits half the cap on average"
-
-
-@pytest.mark.xfail(strict=True, reason="full jitter below a cap of 60 s waits 30 s on average: some 720 attempts")
-def test_six_hours_cost_at_most_400_attempts(clock: Clock) -> None:
-    """S3: the row's own figure, which its full jitter and its cap do not allow."""
-    attempts, _ = outage(clock)
     assert max(attempts) <= 400
 
 
