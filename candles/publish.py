@@ -1,4 +1,4 @@
-"""Redis channels and streams: what readers of indicators and signals are woken with."""
+"""Redis channels and streams: what readers of indicators, signals and alerts are woken with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from exchanges.state import state_redis, unavailable
 from livermore.core import keys
 
 SIGNALS_KEPT = 10_000
+ALERTS_KEPT = 10_000
 
 # The value of an older candle or revision never replaces a newer one, and an equal one is not told again.
 _KEEP = """
@@ -53,4 +54,15 @@ def signals(events: Iterable[Mapping[str, Any]]) -> None:
         text = json.dumps(happening, separators=(",", ":"))
         pipe.xadd(keys.signals_stream(), {"event": text}, maxlen=SIGNALS_KEPT, approximate=True)
         pipe.publish(keys.channel_signal(str(happening["base"])), text)
+    pipe.execute()
+
+
+@unavailable()
+def alerts(events: Iterable[Mapping[str, Any]]) -> None:
+    """Append alerts to the durable stream, then wake whoever listens to their exchange."""
+    pipe = state_redis().pipeline(transaction=False)
+    for happening in events:
+        text = json.dumps(happening, separators=(",", ":"))
+        pipe.xadd(keys.alerts_stream(), {"event": text}, maxlen=ALERTS_KEPT, approximate=True)
+        pipe.publish(keys.channel_alerts(str(happening["exchange"])), text)
     pipe.execute()

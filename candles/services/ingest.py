@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from candles import ledger, slab
 from candles.outlier import is_near
 from candles.preview import Preview, base_of
-from candles.services import arrivals
+from candles.services import arrivals, drift
 from candles.slab import Slab
 from exchanges import registry, wire
 from exchanges.state import state_redis, unavailable
@@ -49,6 +49,7 @@ class Ingested:
     trades: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
     bases: set[str] = field(default_factory=set)
 
 
@@ -67,7 +68,9 @@ def ingest(body: dict[str, Any]) -> Ingested:
         mapped = _with_fresh_book(venue, batch, mapped)
     result = Ingested(batch.id, batch.exchange, len(batch.frames), unknown=mapped.unknown)
     pipe = state_redis().pipeline(transaction=False)
-    _note_oddities(pipe, result, batch, mapped)
+    result.unknown_fields = mapped.unknown_fields
+    for index, why in mapped.rejected:
+        _set_aside(pipe, result, why, batch.frames[index])
     preview = _previews.setdefault(batch.exchange, Preview(batch.exchange))
     stored: dict[tuple[str, int], Slab] = {}
     for (symbol, open_ms), columns in slab.group(mapped.trades, batch.received_ns).items():
@@ -86,13 +89,16 @@ def ingest(body: dict[str, Any]) -> Ingested:
         pipe.zadd(keys.touched(), dict.fromkeys(result.bases, now_ms))
     arrivals.stage(pipe, batch, now_ms)
     ledger.stage_number(pipe, batch.exchange, batch.connection, batch.number)
+    drift.stage(pipe, batch.exchange, result.rejected, result.unknown_fields, now_ms)
     pipe.execute()
     _tell(result)
     return result
 
 
 def _tell(result: Ingested) -> None:
-    """One line a batch, and only where something was wrong."""
+    """One line a batch, and alarms, only where something was wrong."""
+    if result.rejected or result.unknown_fields:
+        drift.alarm(result.exchange, result.batch, result.rejected, result.unknown_fields)
     if result.rejected or result.unknown:
         event(
             log, "batch.rejected", logging.WARNING, batch=result.batch, exchange=result.exchange,
@@ -104,7 +110,9 @@ def _tell(result: Ingested) -> None:
 def reject_batch(body: dict[str, Any], why: str) -> None:
     """Count and log a whole batch that is not taken."""
     exchange = str(body.get("exchange", "unknown")) if isinstance(body, dict) else "unknown"
-    state_redis().hincrby(keys.rejected(exchange), why, 1)
+    pipe = state_redis().pipeline(transaction=False)
+    drift.stage(pipe, exchange, Counter({why: 1}), Counter(), time.time_ns() // 1_000_000)
+    pipe.execute()
     event(log, "batch.refused", logging.ERROR, exchange=exchange, why=why)
 
 
@@ -185,7 +193,7 @@ def _shown(
         if is_near(price, reference) or preview.is_confirmed(symbol, price):
             calm.append(trade)
         else:
-            _set_aside(pipe, result, "price jumped", _frame_of(venue, batch, trade))
+            _set_aside(pipe, result, drift.JUMPED, _frame_of(venue, batch, trade))
     if not calm:
         return None
     (kept,) = slab.group(calm, columns.received_ns).values()
@@ -206,17 +214,8 @@ def _frame_of(venue: Venue, batch: FrameBatch, trade: Trade) -> bytes:
     return next((frame for frame in batch.frames if trade in venue.mapper([frame], book).trades), b"")
 
 
-def _note_oddities(pipe: Any, result: Ingested, batch: FrameBatch, mapped: Mapped) -> None:
-    """Frames that the mapper did not take, and fields that no schema has."""
-    for index, why in mapped.rejected:
-        _set_aside(pipe, result, why, batch.frames[index])
-    for name, count in mapped.unknown_fields.items():
-        pipe.hincrby(keys.drift(batch.exchange), name, count)
-
-
 def _set_aside(pipe: Any, result: Ingested, why: str, frame: bytes) -> None:
-    result.rejected[why] += 1
-    pipe.hincrby(keys.rejected(result.exchange), why, 1)
+    result.rejected[drift.reason(why)] += 1
     sample = {"batch": result.batch, "why": why, "at_ms": time.time_ns() // 1_000_000}
     sample["frame_b64"] = b64encode(frame[:SAMPLE_BYTES]).decode()
     pipe.lpush(keys.quarantine(result.exchange), json.dumps(sample))

@@ -106,13 +106,19 @@ def _unusual(index: int, frame: bytes, mapped: Mapped) -> _AggTrade | None:
         return None
     if event.get("e") != "aggTrade":
         if "@aggTrade" in str(said.get("stream", "")):
-            mapped.rejected.append((index, "not an aggTrade on its stream"))
+            mapped.rejected.append((index, _why_no_event(said, event)))
         return None
     try:
         return _raw(frame) if event is said else _combined(frame).data
     except ValueError as error:
         mapped.rejected.append((index, _short(error)))
         return None
+
+
+def _why_no_event(said: dict[str, Any], event: dict[str, Any]) -> str:
+    if "data" not in said:
+        return "no field `data` on an aggTrade stream"
+    return "no aggTrade on its stream: " + ("another `e`" if "e" in event else "no field `e`")
 
 
 def _short(error: ValueError) -> str:

@@ -122,6 +122,8 @@ def _why_not(frame: bytes, error: Exception) -> str | None:
         return "not JSON"
     if not isinstance(said, dict):
         return "not an object"
+    if "channel" not in said and "events" in said:
+        return "no field `channel`"
     if said.get("channel") != "market_trades":
         return None
     return str(error)[:120]

@@ -142,6 +142,16 @@ def drift(exchange: str) -> str:
     return f"drift:{exchange}"
 
 
+def noticed(exchange: str) -> str:
+    """Hash reason or field of the two above → when it came last (ms)."""
+    return f"noticed:{exchange}"
+
+
+def alarmed(exchange: str, what: str) -> str:
+    """Gate: this reason or field was told as an alert lately."""
+    return f"alarmed:{exchange}:{what}"
+
+
 def quarantine(exchange: str) -> str:
     """List of the newest frames set aside, each with its reason."""
     return f"quarantine:{exchange}"
@@ -228,7 +238,7 @@ def channel_signal(base: str) -> str:
 
 
 def channel_alerts(exchange: str) -> str:
-    """Wake-up: an alert of an indicator at this exchange."""
+    """Wake-up: an alert of an indicator at this exchange, or of frames that do not fit its schema."""
     return f"channel:alerts:{exchange}"
 
 

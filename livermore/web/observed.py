@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from candles.services import drift
+from candles.services.drift import Drift
 from exchanges.models import Exchange
 from exchanges.observed import LIVE_WITHIN_MS
 from exchanges.state import state_redis
@@ -49,6 +51,7 @@ class StreamState:
     last_frame_ms: int | None
     spooled: int | None
     updated_ms: int | None
+    drift: Drift
 
     @property
     def is_idle(self) -> bool:
@@ -97,11 +100,12 @@ def observe(exchanges: Iterable[Exchange]) -> list[StreamState]:
     pipeline = state_redis().pipeline(transaction=False)
     for row in rows:
         pipeline.hgetall(keys.stream(row.slug))
-    return [state_of(row, texts(said)) for row, said in zip(rows, pipeline.execute(), strict=True)]
+    odd = drift.of([row.slug for row in rows])
+    return [state_of(row, texts(said), its) for row, said, its in zip(rows, pipeline.execute(), odd, strict=True)]
 
 
-def state_of(row: Exchange, said: Mapping[str, str]) -> StreamState:
-    """A row and the hash of `keys.stream` as one value."""
+def state_of(row: Exchange, said: Mapping[str, str], odd: Drift) -> StreamState:
+    """A row, the hash of `keys.stream` and what does not fit, as one value."""
     endpoint = row.endpoint()
     return StreamState(
         exchange=row.slug,
@@ -126,6 +130,7 @@ def state_of(row: Exchange, said: Mapping[str, str]) -> StreamState:
         last_frame_ms=_whole(said.get("last_frame_ms")),
         spooled=_whole(said.get("spooled")),
         updated_ms=_whole(said.get("updated_ms")),
+        drift=odd,
     )
 
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from candles import ledger
 from candles.ledger import Bucket
-from candles.services import arrivals, ingest
+from candles.services import arrivals, drift, ingest
 from exchanges import wire
 from livermore.core import keys
 from livermore.core.errors import FrameRejected, StoreUnavailable
@@ -85,6 +85,99 @@ def test_fields_that_no_schema_has_are_counted_by_name_and_their_trades_are_stor
     assert (result.trades, result.rejected) == (2, {})
     counted = redis_state.hgetall(keys.drift("mexc"))
     assert counted == {b"PushDataV3ApiWrapper.999": b"2", b"PublicAggreDealsV3ApiItem.6": b"2"}
+
+
+def renamed(trade_id: int, native: str = "ETHUSDT") -> bytes:
+    return made(trade_id, native=native).replace(b'"p":', b'"px":')
+
+
+NO_P = "Object missing required field `p` - at `$.data`"
+
+
+def alerts(redis_state) -> list[dict]:
+    return [json.loads(fields[b"event"]) for _, fields in redis_state.xrange(keys.alerts_stream())]
+
+
+def test_a_renamed_field_is_told_once_an_hour_naming_venue_and_field_while_other_symbols_go_on(redis_state):
+    listener = redis_state.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(keys.channel_alerts("binance"))
+    ingest.ingest(body([made(1), renamed(1), renamed(2)]))
+    ingest.ingest(body([made(2), renamed(3)], number=1))
+    assert stored() == [1, 2]
+    (alert,) = alerts(redis_state)
+    assert (alert["v"], alert["kind"], alert["what"]) == (1, "schema_drift", "rejected")
+    assert (alert["exchange"], alert["field"], alert["reason"], alert["count"]) == ("binance", "p", NO_P, 2)
+    assert alert["message"] == f"binance: 2 frames of a batch set aside: {NO_P}"
+    heard = [m for m in (listener.get_message(timeout=0.2) for _ in range(5)) if m]
+    assert [json.loads(m["data"]) for m in heard] == [alert]
+    gate = keys.alarmed("binance", NO_P)
+    assert 3500 < redis_state.ttl(gate) <= 3600
+    redis_state.delete(gate)  # an hour later
+    ingest.ingest(body([renamed(4)], number=2))
+    assert [a["count"] for a in alerts(redis_state)] == [2, 1]
+
+
+def test_a_field_that_no_schema_has_is_told_once_each(redis_state):
+    ExchangeSymbol(exchange_id="mexc", native="BTCUSDT", base="BTC", quote="USDT", tier=1).save()
+    frames = [json.loads(line) for line in (FIXTURES / "mexc" / "frames.jsonl").read_text("utf-8").splitlines()]
+    grown = base64.b64decode(frames[5]["b64"])
+    for number in range(3):
+        ingest.ingest(wire.pack(FrameBatch("mexc", "c", number, 1, (grown,), ((1, 1),))))
+    told = sorted((a["exchange"], a["what"], a["field"], a["count"]) for a in alerts(redis_state))
+    assert told == [
+        ("mexc", "unknown_field", "PublicAggreDealsV3ApiItem.6", 1),
+        ("mexc", "unknown_field", "PushDataV3ApiWrapper.999", 1),
+    ]
+
+
+def test_what_did_not_fit_is_counted_with_its_age_and_forgotten_after_a_quiet_day(redis_state):
+    ingest.ingest(body([renamed(1), renamed(2)]))
+    ingest.ingest(body([b"<html>"], number=1))
+    (found,) = drift.of(["binance"])
+    assert {one.what: one.count for one in found.rejected} == {NO_P: 2, "not JSON": 1}
+    assert found.rejected_total == 3
+    now_ms = found.rejected[0].newest_ms + 180_000
+    assert found.lines(now_ms) == ["frames set aside: 3, newest reason: not JSON (3 min ago)"]
+    for key in (keys.rejected("binance"), keys.noticed("binance")):
+        assert 86_000 < redis_state.ttl(key) <= 86_400
+    assert drift.of(["kucoin"]) == [drift.Drift()]
+    assert drift.of(["kucoin"])[0].lines(now_ms) == []
+
+
+def test_a_lone_jump_raises_no_alarm(redis_state):
+    ingest.ingest(body([made(1)]))
+    ingest.ingest(body([made(2, price="640001.0"), made(3)], number=1))
+    assert drift.of(["binance"])[0].rejected_total == 1
+    assert alerts(redis_state) == []
+
+
+@pytest.mark.parametrize(
+    ("why", "counted_as", "field"),
+    [
+        (NO_P, NO_P, "p"),
+        ("Expected `str`, got `int` - at `$.data.p`", "Expected `str`, got `int` - at `$.data.p`", "p"),
+        (
+            "Object missing required field `price` - at `$.events[0].trades[17]`",
+            "Object missing required field `price` - at `$.events[].trades[]`",
+            "price",
+        ),
+        (
+            "Invalid enum value 'HOLD' - at `$.events[0].trades[3].side`",
+            "Invalid enum value '…' - at `$.events[].trades[].side`",
+            "side",
+        ),
+        (
+            "Expected `array`, got `int` - at `$.events[0].trades`",
+            "Expected `array`, got `int` - at `$.events[].trades`",
+            "trades",
+        ),
+        ("not JSON", "not JSON", None),
+        ("no aggTrade on its stream: no field `e`", "no aggTrade on its stream: no field `e`", "e"),
+    ],
+)
+def test_alike_reasons_are_one_and_name_their_field(why, counted_as, field):
+    assert drift.reason(why) == counted_as
+    assert drift.field_of(drift.reason(why)) == field
 
 
 def test_an_unknown_symbol_is_counted_and_asks_for_a_sync_once(redis_state):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ import redis
 from django.core.management import CommandError, call_command
 
 from candles.models import Candle
+from candles.services import drift
 from exchanges import control, lease, observed
 from exchanges.control import Status, Verb
 from exchanges.models import Exchange
@@ -174,6 +176,29 @@ def test_status_shows_holder_rate_and_reason_in_aligned_columns(
     (idle,) = json.loads(capsys.readouterr().out)
     assert (idle["state"], idle["holder"]) == ("idle", None)
     assert "start_exchange binance" in idle["reason"]
+
+
+@pytest.mark.django_db
+def test_status_tells_what_does_not_fit_the_schema(
+    redis_state: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = redis_state.pipeline()
+    now_ms = time.time_ns() // 1_000_000
+    drift.stage(pipe, "mexc", Counter({"no channel": 5}), Counter({"Item.999": 12}), now_ms)
+    pipe.execute()
+    call_command("exchange_status", "mexc")
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.rpartition(" (")[0] for line in lines] == [
+        "mexc: fields no schema names: Item.999 ×12",
+        "mexc: frames set aside: 5, newest reason: no channel",
+    ]
+    assert all(line.endswith(" s ago)") for line in lines)
+    call_command("exchange_status", "mexc", "--json")
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["drift"] == {
+        "unknown_fields": [{"what": "Item.999", "count": 12, "newest_ms": now_ms}],
+        "rejected": [{"what": "no channel", "count": 5, "newest_ms": now_ms}],
+    }
 
 
 @pytest.mark.django_db

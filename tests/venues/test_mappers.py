@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from exchanges.binance.mapper import map_frames as map_binance
 from exchanges.coinbase.mapper import nanoseconds
+from exchanges.registry import venue
 from livermore.core.symbol import SymbolBook
 
 BOOK = SymbolBook("x", {"BTCUSDT": "BTC-USDT"})
@@ -78,3 +83,34 @@ def test_binance_times_are_told_apart_by_magnitude(said: int) -> None:
 def test_binance_ids_and_times_that_cannot_be_are_set_aside(fields: dict[str, object], is_taken: bool) -> None:
     mapped = map_binance([aggregate(**fields)], BOOK)
     assert (len(mapped.trades), len(mapped.rejected)) == ((1, 0) if is_taken else (0, 1))
+
+
+def first_frame(slug: str) -> Any:
+    line = (Path(__file__).parent / "fixtures" / slug / "frames.jsonl").read_text("utf-8").splitlines()[0]
+    return json.loads(json.loads(line)["frame"])
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """A JSON value's objects, outermost first."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(inner)
+
+
+@pytest.mark.parametrize(
+    ("slug", "field"),
+    [
+        *(("binance", name) for name in ("data", "e", "s", "p", "q", "f", "l", "T", "m")),
+        *(("kucoin", name) for name in ("subject", "data", "symbol", "sequence", "side", "price", "size", "time")),
+        *(("coinbase", name) for name in ("channel", "events", "trades", "product_id", "trade_id", "price", "size")),
+        *(("coinbase", name) for name in ("time", "side")),
+    ],
+)
+def test_a_field_that_was_renamed_is_named(slug: str, field: str) -> None:
+    frame = first_frame(slug)
+    holder = next(one for one in objects(frame) if field in one)
+    holder[f"{field}_new"] = holder.pop(field)
+    mapped = venue(slug).mapper([json.dumps(frame).encode()], SymbolBook(slug))
+    assert mapped.trades == []
+    assert [f"`{field}`" in why for _, why in mapped.rejected] == [True], mapped.rejected

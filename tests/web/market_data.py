@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 import redis
 
 from candles import publish, window
+from candles.services import drift
 from livermore.core import keys
 from livermore.core.candle import BUCKET_MS, Candle, Quality, Timeframe
 
@@ -28,11 +30,11 @@ def current_bucket() -> int:
 def candles(exchange: str, symbol: str, count: int, *, price: float = 64_000.0, seed: int = 1) -> list[Candle]:
     """A random walk of closed 5m candles that ends with the running bucket."""
     dice = random.Random(f"{seed}{symbol}")
-    drift = random.Random(exchange)
+    trend = random.Random(exchange)
     last = price
     found = []
     for number in range(count):
-        opened, closed = last, last * (1 + dice.gauss(0, 0.0012)) + drift.gauss(0, price * 0.0001)
+        opened, closed = last, last * (1 + dice.gauss(0, 0.0012)) + trend.gauss(0, price * 0.0001)
         high, low = max(opened, closed) * (1 + abs(dice.gauss(0, 0.0005))), min(opened, closed) * 0.9995
         texts = [Decimal(f"{value:.2f}") for value in (opened, max(high, opened, closed), low, closed)]
         found.append(
@@ -58,6 +60,14 @@ def fill_window(exchange: str, symbol: str, count: int, **how: Any) -> list[Cand
     made = candles(exchange, symbol, count, **how)
     window.put(made)
     return made
+
+
+def set_drift(state: redis.Redis, exchange: str) -> int:
+    """Frames that did not fit, just now; returns when."""
+    at_ms, pipe = now_ms(), state.pipeline()
+    drift.stage(pipe, exchange, Counter({"no field `p`": 5}), Counter({"Item.999": 12}), at_ms)
+    pipe.execute()
+    return at_ms
 
 
 def set_forming(

@@ -71,6 +71,16 @@ def test_an_exchange_tells_which_edit_of_its_row_its_stream_follows(browser: Cli
     assert browser.get(address).json()["config_version"] == row.config_version - 1
 
 
+def test_an_exchange_tells_what_does_not_fit_its_schema(browser: Client, redis_state: Any) -> None:
+    assert browser.get("/api/v1/exchanges/mexc").json()["drift"] == {"unknown_fields": [], "rejected": []}
+    market_data.set_drift(redis_state, "mexc")
+    found = browser.get("/api/v1/exchanges/mexc").json()
+    (field,), (rejected,) = found["drift"]["unknown_fields"], found["drift"]["rejected"]
+    assert (field["what"], field["count"]) == ("Item.999", 12)
+    assert (rejected["what"], rejected["count"]) == ("no field `p`", 5)
+    assert 0 <= found["now_ms"] - rejected["newest_ms"] < 5_000
+
+
 def test_an_unknown_exchange_is_404_with_the_nearest(browser: Client) -> None:
     answer = browser.get("/api/v1/exchanges/kukoin")
     assert answer.status_code == 404

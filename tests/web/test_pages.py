@@ -64,6 +64,17 @@ def test_a_streaming_exchange_shows_its_numbers(browser: Client, redis_state: An
     assert "non-default endpoint" not in page
 
 
+@pytest.mark.parametrize("address", ["/", "/exchanges/kucoin/", "/parts/cards/"])
+def test_what_does_not_fit_the_schema_is_on_the_card(browser: Client, redis_state: Any, address: str) -> None:
+    market_data.set_stream(redis_state, "kucoin")
+    assert "no schema names" not in browser.get(address).content.decode()
+    at_ms = market_data.set_drift(redis_state, "kucoin")
+    page = browser.get(address).content.decode()
+    assert 'fields no schema names: <span class="mono">Item.999</span> ×12' in page
+    assert 'frames set aside: 5, newest reason <span class="mono">no field `p`</span>' in page
+    assert page.count(f'<span class="age" data-at="{at_ms}"></span> ago') == 2
+
+
 def test_simulated_and_overridden_feeds_are_announced(browser: Client, redis_state: Any) -> None:
     market_data.set_stream(redis_state, "kucoin", endpoint="ws://127.0.0.1:9001/ws", endpoint_overridden=1)
     page = browser.get("/").content.decode()

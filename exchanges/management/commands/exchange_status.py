@@ -1,4 +1,4 @@
-"""`exchange_status [NAME]`: what each exchange's stream does, who holds it, and what is missing."""
+"""`exchange_status [NAME]`: what each exchange's stream does, who holds it, what is missing or does not fit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 import time
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from candles.models import Candle, Gap
+from candles.services import drift
+from candles.services.drift import Drift
 from exchanges import observed
 from exchanges.lifecycle import State
 from exchanges.management.ordering import one_line_errors
@@ -58,11 +61,17 @@ class Command(OneLineCommand):
             return
 
     def _shown(self, name: str | None, *, as_json: bool) -> list[str]:
-        found = [status(row) for row in _rows(name)]
-        return [json.dumps(found)] if as_json else table(found)
+        rows = _rows(name)
+        odd = drift.of([row.slug for row in rows])
+        found = [status(row, its) for row, its in zip(rows, odd, strict=True)]
+        if as_json:
+            return [json.dumps(found)]
+        now_ms = time.time_ns() // 1_000_000
+        misfits = [f"{row.slug}: {line}" for row, its in zip(rows, odd, strict=True) for line in its.lines(now_ms)]
+        return table(found) + misfits
 
 
-def status(row: Exchange) -> dict[str, Any]:
+def status(row: Exchange, odd: Drift) -> dict[str, Any]:
     """One exchange as JSON; what nobody has told is None."""
     told = observed.stream_state(row.slug)
     since = timezone.now() - _DAY
@@ -81,6 +90,7 @@ def status(row: Exchange) -> dict[str, Any]:
         "gaps_24h": Gap.objects.filter(exchange=row, opened_at__gte=since).count(),
         "open_gaps": Gap.objects.filter(exchange=row, closed_at=None).count(),
         "proven_24h": _proven(row, int(since.timestamp() * 1000)),
+        "drift": asdict(odd),
     }
 
 
