@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from exchanges.wire import pack, unpack
 from livermore.core.errors import Transient
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED_BYTES = 128 * 1024 * 1024
 PACKED_FROM = 64
-"""Behind so many batches one waits packed: some ten minutes of 2,000 frames a second then take a fifth."""
+"""Behind so many batches one waits packed: some ten minutes of 2,000 frames a second then take 21 MB, not 307."""
 TRIES = 5
 """An error that nobody foresaw may pass too; after so many tries the batch is at fault, not the broker."""
 BACKOFF_BASE_S = 0.25
@@ -135,15 +136,17 @@ class Outbox:
 class _Waiting:
     """A batch in the queue, as it is or compressed; `bytes` is what its frames take."""
 
-    __slots__ = ("_batch", "_body", "bytes")
+    __slots__ = ("_held", "bytes")
 
     def __init__(self, batch: FrameBatch, *, is_packed: bool) -> None:
-        self._batch, self._body = (None, pack(batch)) if is_packed else (batch, None)
-        if self._body is not None:
+        self._held: FrameBatch | dict[str, Any] = batch
+        self.bytes = sum(map(len, batch.frames))
+        if is_packed:
+            self._held = pack(batch)
             # The compressor's own buffer was cut to size in place, which leaves holes that nothing fits into.
-            self._body["frames"] = memoryview(self._body["frames"]).tobytes()
-        self.bytes = sum(map(len, batch.frames)) if self._body is None else len(self._body["frames"])
+            self._held["frames"] = memoryview(self._held["frames"]).tobytes()
+            self.bytes = len(self._held["frames"])
 
     def batch(self) -> FrameBatch:
         """As it was put."""
-        return self._batch if self._body is None else unpack(self._body)
+        return self._held if isinstance(self._held, FrameBatch) else unpack(self._held)
