@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,22 @@ REST_KINDS = ("rest_status", "rest_html", "rest_abort", "handshake")
 SOCKET_KINDS = (
     "cut", "abort", "silence", "duplicate", "drop", "late", "reorder", "drift", "lose", "token", "shutdown"
 )  # fmt: skip
-ACCEPTED = {"code", "for_s", "count", "status", "path", "field", "to", "about"}
+NUMBERS = {"code", "for_s", "count", "status"}
+TEXTS = {"path", "field", "to", "about"}
 KINDS = (*SOCKET_KINDS, *(str(k) for k in Nonsense), *REST_KINDS)
+
+
+def check(kind: object, options: Mapping[str, Any]) -> None:
+    """Raises `InvalidInput` unless a fault of this kind exists and takes these options."""
+    if kind not in KINDS:
+        raise InvalidInput(f"fault {kind!r} does not exist; accepted: {' '.join(KINDS)}")
+    if unknown := options.keys() - NUMBERS - TEXTS:
+        raise InvalidInput(f"a fault has no {sorted(unknown)}; accepted: {sorted(NUMBERS | TEXTS)}")
+    for name, value in options.items():
+        if not isinstance(value, str if name in TEXTS else (int, float)):
+            raise InvalidInput(f"{name} of a fault must be {'a text' if name in TEXTS else 'a number'}, not {value!r}")
+    if kind == "drift" and not {"field", "to"} <= options.keys():
+        raise InvalidInput("drift needs field and to: the name of a field, and its new one")
 
 
 @dataclass(slots=True)
@@ -60,12 +75,7 @@ class Faults:
         admits nobody with the next tokens, where a venue has tokens. A REST fault befalls what has `path` in
         its path.
         """
-        if kind not in KINDS:
-            raise InvalidInput(f"fault {kind!r} does not exist; accepted: {' '.join(KINDS)}")
-        if unknown := set(options) - ACCEPTED:
-            raise InvalidInput(f"a fault has no {sorted(unknown)}; accepted: {sorted(ACCEPTED)}")
-        if kind == "drift" and not {"field", "to"} <= options.keys():
-            raise InvalidInput("drift needs field and to: the name of a field, and its new one")
+        check(kind, options)
         if kind in REST_KINDS:
             self._trouble(kind, options)
         elif kind == "shutdown":

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exchanges.simulation import faults
 from livermore.core.errors import InvalidInput
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
+SUBJECTS = {
+    "move": {"base", "bps", "at_us", "over_s", "lags_s"},
+    "silence": {"base", "for_s"},
+    "halt": {"base", "is_halted"},
+    "delist": {"base", "is_delisted"},
+    "skew": {"by_s"},
+}
+"""What an action that takes an object may be told."""
 ACTIONS = ("fault", "move", "silence", "halt", "delist", "skew", "episodes")
 
 
@@ -55,5 +64,10 @@ def _step(entry: Mapping[str, Any]) -> Step:
     if len(named) != 1 or not isinstance(entry.get("at_s"), (int, float)):
         raise InvalidInput(f"scenario step {entry!r}: give at_s and exactly one of {', '.join(ACTIONS)}")
     action = named[0]
+    accepted = SUBJECTS.get(action)
+    if accepted is not None and not (isinstance(entry[action], dict) and entry[action].keys() <= accepted):
+        raise InvalidInput(f"scenario step {entry!r}: {action} takes an object of {', '.join(sorted(accepted))}")
     options = {k: v for k, v in entry.items() if k not in ("at_s", "venue", "note", action)}
+    if action == "fault":
+        faults.check(entry[action], options)
     return Step(float(entry["at_s"]), action, entry.get("venue"), entry[action], options)

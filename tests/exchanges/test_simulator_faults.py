@@ -211,7 +211,18 @@ def until_broken(ws: websocket.WebSocket) -> list[str]:
 
 @pytest.mark.parametrize(
     "bad",
-    ["nosuch", [{"at_s": 1}], [{"fault": "cut"}], {"at_s": 1}, [{"at_s": 1, "move": {}, "fault": "cut"}]],
+    [
+        "nosuch",
+        [{"at_s": 1}],
+        [{"fault": "cut"}],
+        {"at_s": 1},
+        [{"at_s": 1, "move": {}, "fault": "cut"}],
+        [{"at_s": 1, "fault": "earthquake"}],
+        [{"at_s": 1, "fault": "drift", "field": "p"}],
+        [{"at_s": 1, "fault": "cut", "code": "often"}],
+        [{"at_s": 1, "skew": 3}],
+        [{"at_s": 1, "delist": {"symbol": "ETH"}}],
+    ],
 )
 def test_a_bad_scenario_is_explained(bad):
     with pytest.raises(InvalidInput):
