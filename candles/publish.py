@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from exchanges.state import state_redis, unavailable
@@ -49,20 +49,21 @@ def indicators(values: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) ->
 @unavailable()
 def signals(events: Iterable[Mapping[str, Any]]) -> None:
     """Append events to the durable stream, then wake whoever listens to their base."""
-    pipe = state_redis().pipeline(transaction=False)
-    for happening in events:
-        text = json.dumps(happening, separators=(",", ":"))
-        pipe.xadd(keys.signals_stream(), {"event": text}, maxlen=SIGNALS_KEPT, approximate=True)
-        pipe.publish(keys.channel_signal(str(happening["base"])), text)
-    pipe.execute()
+    _append(events, keys.signals_stream(), SIGNALS_KEPT, lambda told: keys.channel_signal(str(told["base"])))
 
 
 @unavailable()
 def alerts(events: Iterable[Mapping[str, Any]]) -> None:
     """Append alerts to the durable stream, then wake whoever listens to their exchange."""
+    _append(events, keys.alerts_stream(), ALERTS_KEPT, lambda told: keys.channel_alerts(str(told["exchange"])))
+
+
+def _append(
+    events: Iterable[Mapping[str, Any]], stream: str, kept: int, channel: Callable[[Mapping[str, Any]], str]
+) -> None:
     pipe = state_redis().pipeline(transaction=False)
     for happening in events:
         text = json.dumps(happening, separators=(",", ":"))
-        pipe.xadd(keys.alerts_stream(), {"event": text}, maxlen=ALERTS_KEPT, approximate=True)
-        pipe.publish(keys.channel_alerts(str(happening["exchange"])), text)
+        pipe.xadd(stream, {"event": text}, maxlen=kept, approximate=True)
+        pipe.publish(channel(happening), text)
     pipe.execute()
