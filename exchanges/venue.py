@@ -199,6 +199,22 @@ class Budget(Protocol):
     def close(self, until_ms: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class KlinePage:
+    """What one request for klines gives at most and costs; `days` where days are put together from smaller ones.
+
+    It is what plans reckon with, so that each of their pages is one request: `Rest.klines` pages by itself.
+    """
+
+    bars: int
+    weight: int
+    days: int = 0
+
+    def most(self, timeframe: Timeframe) -> int:
+        """How many bars of this length one request gives."""
+        return self.days if self.days and timeframe is Timeframe.D1 else self.bars
+
+
 class Rest(Protocol):
     """A venue's REST API, as far as it serves market data. All times ms UTC, intervals half-open.
 
@@ -227,6 +243,7 @@ class Venue:
     `flat_when_idle` tells whether its klines fill an interval without trades (or leave it out).
     `turnover_cut` tells that its klines cut each trade's quote amount to the quote precision.
     `schema_since` is the oldest upstream state of its messages in `proto/` that the mapper can read.
+    `kline_page` says what a request for klines gives and costs; as it stands here it is a cautious guess.
     `keyed` makes sessions that use a key, where the venue takes one for public data; it raises `InvalidInput`.
     """
 
@@ -240,5 +257,6 @@ class Venue:
     flat_when_idle: bool
     turnover_cut: bool = False
     has_turnover: bool = True
+    kline_page: KlinePage = KlinePage(bars=100, weight=10)
     schema_since: date | None = None
     keyed: Callable[[Key], SessionFactory] | None = None

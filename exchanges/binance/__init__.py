@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from exchanges.binance.mapper import map_frames
-from exchanges.binance.rest import BinanceRest
+from exchanges.binance.rest import PAGE, WEIGHTS, BinanceRest
 from exchanges.binance.session import BinanceSession
-from exchanges.venue import Backfill, TradeIds, Venue
+from exchanges.venue import Backfill, KlinePage, TradeIds, Venue
 
 VENUE = Venue(
     slug="binance",
@@ -17,4 +17,5 @@ VENUE = Venue(
     rest=BinanceRest,
     flat_when_idle=True,
     turnover_cut=True,
+    kline_page=KlinePage(PAGE, WEIGHTS["/api/v3/klines"]),
 )

@@ -21,7 +21,7 @@ from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
 
-_PAGE = 1000
+PAGE = 1000
 
 WEIGHTS: Mapping[str, int] = {
     "/api/v3/time": 1,
@@ -126,11 +126,11 @@ class BinanceRest:
         cursor = start_ms
         while cursor < end_ms:
             answer = self._client.get_klines(
-                symbol=native, interval=str(timeframe), startTime=cursor, endTime=end_ms - 1, limit=_PAGE
+                symbol=native, interval=str(timeframe), startTime=cursor, endTime=end_ms - 1, limit=PAGE
             )
             rows = shaped(answer, list[_Column])
             found += [_kline(row) for row in rows if cursor <= row.open_ms < end_ms]
-            if len(rows) < _PAGE:
+            if len(rows) < PAGE:
                 break
             cursor = _further(cursor, rows[-1].open_ms + timeframe.ms)
         return found
@@ -141,11 +141,11 @@ class BinanceRest:
         position: dict[str, int] = {"startTime": start_ms}
         next_id = -1
         while start_ms < end_ms:
-            answer = self._client.get_aggregate_trades(symbol=native, limit=_PAGE, **position)
+            answer = self._client.get_aggregate_trades(symbol=native, limit=PAGE, **position)
             rows = shaped(answer, list[_Row])
             trades = _trades(rows, symbol)
             found += [t for t in trades if start_ms <= t.time_ns // 1_000_000 < end_ms]
-            if len(rows) < _PAGE or trades[-1].time_ns // 1_000_000 >= end_ms:
+            if len(rows) < PAGE or trades[-1].time_ns // 1_000_000 >= end_ms:
                 break
             next_id = _further(next_id, rows[-1].a + 1)
             position = {"fromId": next_id}

@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 from exchanges.binance import VENUE as BINANCE
-from exchanges.binance.rest import BinanceRest
+from exchanges.binance.rest import PAGE, BinanceRest
+from exchanges.venue import KlinePage
 
 WEIGHTS = {
     "/api/v3/time": 1,
@@ -18,5 +19,9 @@ WEIGHTS = {
 """https://docs.binance.us/#market-data-endpoints"""
 
 VENUE = replace(
-    BINANCE, slug="binance_us", docs="https://docs.binance.us", rest=partial(BinanceRest, weights=WEIGHTS)
+    BINANCE,
+    slug="binance_us",
+    docs="https://docs.binance.us",
+    rest=partial(BinanceRest, weights=WEIGHTS),
+    kline_page=KlinePage(PAGE, WEIGHTS["/api/v3/klines"]),
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from exchanges.coinbase.mapper import map_frames
-from exchanges.coinbase.rest import CoinbaseRest
+from exchanges.coinbase.rest import CANDLES_PER_PAGE, CoinbaseRest
 from exchanges.coinbase.session import CoinbaseSession
-from exchanges.venue import Backfill, Key, SessionFactory, TradeIds, Venue
+from exchanges.venue import Backfill, Key, KlinePage, SessionFactory, TradeIds, Venue
 
 
 def _keyed(key: Key) -> SessionFactory:
@@ -26,5 +26,6 @@ VENUE = Venue(
     rest=CoinbaseRest,
     flat_when_idle=False,
     has_turnover=False,
+    kline_page=KlinePage(CANDLES_PER_PAGE, weight=1),
     keyed=_keyed,
 )

@@ -20,7 +20,7 @@ from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
 
 _PUBLIC = "/api/v3/brokerage"
-_CANDLES_PER_PAGE = 350
+CANDLES_PER_PAGE = 350
 _TRADES_PER_PAGE = 1000
 _GRANULARITY = {
     Timeframe.M5: "FIVE_MINUTE",
@@ -108,13 +108,13 @@ class CoinbaseRest:
         found: dict[int, Kline] = {}
         cursor = -(-start_ms // timeframe.ms) * timeframe.ms
         while cursor < end_ms:
-            beyond = min(cursor + _CANDLES_PER_PAGE * timeframe.ms, end_ms)
+            beyond = min(cursor + CANDLES_PER_PAGE * timeframe.ms, end_ms)
             answer = self._door.fetch(
                 f"{_PUBLIC}/market/products/{native}/candles",
                 start=cursor // 1000,
                 end=-(-beyond // 1000) - 1,  # a wider range than 350 candles is refused, not cut
                 granularity=_GRANULARITY[timeframe],
-                limit=_CANDLES_PER_PAGE,
+                limit=CANDLES_PER_PAGE,
             )
             klines = [_kline(row) for row in shaped(answer, _Candles).candles]
             found |= {k.open_ms: k for k in klines if cursor <= k.open_ms < beyond}

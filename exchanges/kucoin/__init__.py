@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from exchanges.kucoin.mapper import map_frames
-from exchanges.kucoin.rest import KucoinRest
+from exchanges.kucoin.rest import CANDLES_PER_PAGE, WEIGHTS, KucoinRest
 from exchanges.kucoin.session import KucoinSession
-from exchanges.venue import Backfill, TradeIds, Venue
+from exchanges.venue import Backfill, KlinePage, TradeIds, Venue
 
 VENUE = Venue(
     slug="kucoin",
@@ -16,4 +16,5 @@ VENUE = Venue(
     session=KucoinSession,
     rest=KucoinRest,
     flat_when_idle=False,
+    kline_page=KlinePage(CANDLES_PER_PAGE, WEIGHTS["/api/v1/market/candles"]),
 )

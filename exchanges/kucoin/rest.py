@@ -38,7 +38,8 @@ WEIGHTS: Mapping[str, int] = {
 }
 """What a request costs of the public pool; its page states it."""
 
-_CANDLES_PER_PAGE = 1500
+CANDLES_PER_PAGE = 1500 - 2
+"""One interval more than is taken is asked, and the venue may count both ends."""
 _TYPE = {
     Timeframe.M5: "5min",
     Timeframe.M15: "15min",
@@ -153,7 +154,7 @@ class KucoinRest:
         cursor = -(-start_ms // timeframe.ms) * timeframe.ms
         while cursor < end_ms:
             # One interval more is asked than is taken, because whether the end is included differs.
-            beyond = min(cursor + (_CANDLES_PER_PAGE - 2) * timeframe.ms, end_ms)
+            beyond = min(cursor + CANDLES_PER_PAGE * timeframe.ms, end_ms)
             request = GetKlinesReq(
                 symbol=native,
                 type=_TYPE[timeframe],

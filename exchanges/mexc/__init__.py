@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from exchanges.mexc.mapper import SCHEMA_SINCE, map_frames
-from exchanges.mexc.rest import MexcRest
+from exchanges.mexc.rest import KLINES_PER_PAGE, WEIGHTS, MexcRest
 from exchanges.mexc.session import MexcSession
-from exchanges.venue import Backfill, TradeIds, Venue
+from exchanges.venue import Backfill, KlinePage, TradeIds, Venue
 
 VENUE = Venue(
     slug="mexc",
@@ -16,5 +16,6 @@ VENUE = Venue(
     session=MexcSession,
     rest=MexcRest,
     flat_when_idle=True,  # not documented; this reading claims less
+    kline_page=KlinePage(KLINES_PER_PAGE, WEIGHTS["/api/v3/klines"], days=KLINES_PER_PAGE // 6),  # of four hours
     schema_since=SCHEMA_SINCE,
 )

@@ -35,7 +35,7 @@ WEIGHTS: Mapping[str, int] = {
 _FIREWALL_PAUSE_S = 90.0
 """How long the network in front of it bans an address that asked too fast, by a 403 with a page of HTML."""
 
-_KLINES_PER_PAGE = 500
+KLINES_PER_PAGE = 500
 """More never come back, although the page promises 1,000."""
 _TRADES_PER_PAGE = 1000
 
@@ -137,10 +137,10 @@ class MexcRest:
         found: list[Kline] = []
         cursor = -(-start_ms // timeframe.ms) * timeframe.ms
         while cursor < end_ms:
-            beyond_ms = min(cursor + _KLINES_PER_PAGE * timeframe.ms, end_ms)
+            beyond_ms = min(cursor + KLINES_PER_PAGE * timeframe.ms, end_ms)
             answer = self._door.fetch(
                 "/api/v3/klines", symbol=native, interval=_INTERVAL[timeframe],
-                startTime=cursor, endTime=beyond_ms - 1, limit=_KLINES_PER_PAGE,
+                startTime=cursor, endTime=beyond_ms - 1, limit=KLINES_PER_PAGE,
             )  # fmt: skip
             rows = shaped(answer, list[_Column])
             found += [_kline(row) for row in rows if cursor <= row.open_ms < beyond_ms]

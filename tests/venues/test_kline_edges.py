@@ -94,6 +94,17 @@ def test_an_idle_stretch_alone_is_no_error(market: Market) -> None:
     assert all(k.volume == 0 for k in found)
 
 
+@pytest.mark.parametrize("timeframe", Timeframe)
+def test_a_page_as_the_venue_promises_it_is_one_request(market: Market, timeframe: Timeframe) -> None:
+    """O23: so that a plan counts requests before any is made."""
+    venue, budget = registry.venue(market.slug), OpenBudget()
+    rest = venue.rest(Endpoint(**market.sim.endpoints[market.slug]), budget)
+    end_ms = START_MS - START_MS % timeframe.ms
+    length = min(venue.kline_page.most(timeframe), 400 * Timeframe.D1.ms // timeframe.ms)
+    found = rest.klines(market.native, timeframe, end_ms - length * timeframe.ms, end_ms)
+    assert (len(found), budget.spent) == (length, [venue.kline_page.weight])
+
+
 def test_borders_of_pages_double_and_lose_nothing(market: Market) -> None:
     """D19: two pages and a bit, against the same intervals asked for in pieces that fit."""
     page = PAGES[market.slug]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from exchanges.venue import Backfill, TradeIds, Venue
+from exchanges.venue import Backfill, KlinePage, TradeIds, Venue
 
 from .mapper import map_frames
-from .rest import ToyRest
+from .rest import WEIGHTS, ToyRest
 from .session import ToySession
 
 VENUE = Venue(
@@ -17,4 +17,5 @@ VENUE = Venue(
     session=ToySession,
     rest=ToyRest,
     flat_when_idle=False,
+    kline_page=KlinePage(bars=1000, weight=WEIGHTS["/candles"]),
 )
