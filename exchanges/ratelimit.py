@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from exchanges.allowance import Allowance
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
 from livermore.core.errors import InvalidInput, RateLimited
@@ -84,6 +85,13 @@ class SharedBudget:
         self._pools = [self._whole, self._slots]
         if share < 1 and window_s >= _SHARED_FROM_S:
             self._pools.append(Pool(f"{kind}-background", window_s, 1, int(self._whole.allowed * share)))
+
+    def allowance(self) -> Allowance:
+        """What this user may take, and what of the running window is taken. Raises `StoreUnavailable`."""
+        pool = min((p for p in self._pools if p is not self._slots), key=lambda p: p.allowed)
+        with unavailable():
+            spent = state_redis().get(keys.limit(self.exchange, pool.name, pool.index(time.time_ns())))
+        return Allowance(pool.window_s, pool.allowed, self._slots.parts, self._slots.allowed, int(spent or 0))
 
     def spend(self, weight: int) -> None:
         """Take `weight`, waiting until a slot has room for it.

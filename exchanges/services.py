@@ -10,9 +10,10 @@ import msgspec
 from django.conf import settings
 
 from exchanges import geo, observed, registry
+from exchanges.allowance import Allowance
 from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
-from exchanges.ratelimit import BACKGROUND_SHARE, CONNECT_WINDOW_S, SharedBudget
+from exchanges.ratelimit import BACKGROUND_SHARE, CONNECT_WINDOW_S, PATIENCE_S, SharedBudget
 from exchanges.venue import Budget, Key, Rest, Venue
 from livermore.core.errors import GeoBlocked, InvalidInput
 
@@ -36,22 +37,28 @@ def usable(slug: str) -> Exchange:
     return row
 
 
-def rest(slug: str, *, share: float = BACKGROUND_SHARE) -> Rest:
+def rest(slug: str, *, share: float = BACKGROUND_SHARE, patience_s: float = PATIENCE_S) -> Rest:
     """The REST of an exchange at the addresses in use, if it may be contacted from here.
 
     `share` is the part of its budget that may be taken: all of it (1) where somebody waits for the answer.
+    `patience_s` is how long a call waits for its turn before it raises `RateLimited`.
     Raises what `usable` raises, and `GeoBlocked` before anything of the venue is asked or looked up.
     """
     row = usable(slug)
     verdict = geo_verdict(row)
     if isinstance(verdict, geo.Blocked):
         raise GeoBlocked(verdict.why)
-    return registry.venue(slug).rest(row.endpoint(), _budget(row, share))
+    return registry.venue(slug).rest(row.endpoint(), _budget(row, share, patience_s))
 
 
 def budget(slug: str) -> Budget:
     """The whole REST budget of an exchange, as its row says now."""
     return _budget(Exchange.objects.get(pk=slug), 1.0)
+
+
+def allowance(slug: str, *, share: float = BACKGROUND_SHARE) -> Allowance:
+    """What of an exchange's REST budget a user with this share may take, as its row says now."""
+    return _budget(Exchange.objects.get(pk=slug), share).allowance()
 
 
 def connects(slug: str) -> Budget:
@@ -93,8 +100,8 @@ def streaming() -> list[str]:
     return [slug for slug in slugs if observed.stream_state(slug).get("state") in IS_LIVE]
 
 
-def _budget(row: Exchange, share: float) -> Budget:
-    return SharedBudget(row.slug, row.rest_weight, row.rest_window_s, share=share)
+def _budget(row: Exchange, share: float, patience_s: float = PATIENCE_S) -> SharedBudget:
+    return SharedBudget(row.slug, row.rest_weight, row.rest_window_s, share=share, patience_s=patience_s)
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,95 @@
+"""What fetching history takes, before anything is asked: which bars are missing, in how many requests. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from exchanges.allowance import Allowance
+from exchanges.venue import KlinePage
+from livermore.core.candle import Timeframe
+
+NEIGHBOURS = 2
+"""A request asks for one bar more on either side: what joins, and what an omitted bar is flat at."""
+
+CALL_S, BAR_S = 0.1, 0.00035
+"""What a request takes before any was made: on its way, and for each bar to be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The bars of one request, `[from_ms, to_ms)`; both ends are missing ones, `missing` in all."""
+
+    from_ms: int
+    to_ms: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One symbol's bars of one timeframe in `[from_ms, to_ms)`, and the pages that they lack, newest first."""
+
+    symbol: str
+    native: str
+    timeframe: Timeframe
+    from_ms: int
+    to_ms: int
+    pages: tuple[Page, ...]
+
+    @property
+    def missing(self) -> int:
+        """How many bars it lacks."""
+        return sum(page.missing for page in self.pages)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is to be fetched of one exchange, in this order."""
+
+    exchange: str
+    weight_per_call: int
+    series: Sequence[Series]
+
+    @property
+    def calls(self) -> int:
+        """How many requests that are."""
+        return sum(len(series.pages) for series in self.series)
+
+    @property
+    def missing(self) -> int:
+        """How many bars that are."""
+        return sum(series.missing for series in self.series)
+
+    @property
+    def weight(self) -> int:
+        """What the requests cost."""
+        return self.calls * self.weight_per_call
+
+    def seconds(self, allowance: Allowance, now_ns: int) -> float:
+        """How long it will take within this allowance, as far as can be told before it has begun."""
+        call_s = CALL_S + BAR_S * self.missing / max(1, self.calls)
+        return allowance.seconds(self.calls, self.weight_per_call, call_s, now_ns)
+
+
+def pages(present: Collection[int], from_ms: int, to_ms: int, timeframe: Timeframe, page: KlinePage) -> list[Page]:
+    """The fewest requests that bring every bar of `[from_ms, to_ms)` that is not present, newest first.
+
+    A page may span bars that are present; it begins and ends with a missing one.
+    """
+    step = timeframe.ms
+    most = max(1, page.most(timeframe) - NEIGHBOURS)
+    known = frozenset(present)
+    found: list[Page] = []
+    end_ms = count = first = 0
+    for open_ms in range(to_ms - to_ms % step - step, from_ms - 1, -step):
+        if open_ms in known:
+            continue
+        if count and open_ms < end_ms - most * step:
+            found.append(Page(first, end_ms, count))
+            count = 0
+        if not count:
+            end_ms = open_ms + step
+        first, count = open_ms, count + 1
+    if count:
+        found.append(Page(first, end_ms, count))
+    return found
