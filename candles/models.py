@@ -1,4 +1,4 @@
-"""What we have concluded: candles, gaps, signals."""
+"""What we have concluded: candles, gaps, mismatches, signals."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ class CandleQuerySet(models.QuerySet):
 
     def of(self, exchange: str, symbol: str, timeframe: str) -> CandleQuerySet:
         """One series, newest first."""
-        return self.filter(
-            symbol__exchange_id=exchange, symbol__name=symbol, timeframe=timeframe
-        ).order_by("-open_ms")
+        return self.filter(symbol__exchange_id=exchange, symbol__name=symbol, timeframe=timeframe).order_by("-open_ms")
 
 
 class Candle(models.Model):
@@ -28,6 +26,9 @@ class Candle(models.Model):
     `(source_rank, evidence, confirmed, quality_rank)` orders two versions of the same candle: how far its
     source is trusted, how many executions it is made of, how many of those the venue's REST confirmed, and
     how good its quality is.
+
+    `checked_ms`: when it was last compared with the venue's kline. `differed` and `differs` are masks of
+    `compare.FIELDS`: what differed the first time, and what differs since the last; None before.
     """
 
     symbol = models.ForeignKey(ExchangeSymbol, models.PROTECT, related_name="candles")
@@ -50,12 +51,23 @@ class Candle(models.Model):
     confirmed = models.BigIntegerField(default=0)
     quality_rank = models.SmallIntegerField(default=0)
     recorded_ms = models.BigIntegerField(default=0)
+    checked_ms = models.BigIntegerField(db_default=0)
+    differed = models.SmallIntegerField(null=True)
+    differs = models.SmallIntegerField(null=True)
 
     objects = CandleQuerySet.as_manager()
 
     class Meta:
         db_table = "candles"
         constraints = [models.UniqueConstraint(fields=["symbol", "timeframe", "open_ms"], name="candle_once")]
+        indexes = [
+            models.Index(
+                fields=["symbol", "timeframe", "open_ms"],
+                condition=models.Q(source="trades")
+                & (models.Q(recorded_ms__gt=models.F("checked_ms")) | models.Q(differs__gt=0)),
+                name="candle_unchecked",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.timeframe} {self.open_ms}"
@@ -99,14 +111,36 @@ class Gap(models.Model):
     class Meta:
         db_table = "gaps"
         constraints = [
-            models.UniqueConstraint(
-                fields=["exchange", "symbol", "connection", "from_ns", "to_ns"], name="gap_once"
-            )
+            models.UniqueConstraint(fields=["exchange", "symbol", "connection", "from_ns", "to_ns"], name="gap_once")
         ]
         indexes = [models.Index(fields=["exchange", "closed_at"])]
 
     def __str__(self) -> str:
         return f"{self.exchange_id} {self.symbol or '*'} {self.cause}"
+
+
+class Mismatch(models.Model):
+    """A candle that differed from the venue's kline: what, when found, how it was mended.
+
+    `fields`: name → [ours, the venue's] as plain text, as first found. It points at its candle by name, not
+    by a foreign key, so that candles can be retired or kept in partitions.
+    """
+
+    symbol = models.ForeignKey(ExchangeSymbol, models.PROTECT)
+    timeframe = models.CharField(max_length=4)
+    open_ms = models.BigIntegerField()
+    fields = models.JSONField()
+    found_at = models.DateTimeField(auto_now_add=True)
+    mended_at = models.DateTimeField(null=True, blank=True)
+    method = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        db_table = "mismatches"
+        constraints = [models.UniqueConstraint(fields=["symbol", "timeframe", "open_ms"], name="mismatch_once")]
+        indexes = [models.Index(fields=["-found_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} {self.open_ms}: {' '.join(self.fields)}"
 
 
 class Signal(models.Model):

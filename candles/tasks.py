@@ -13,9 +13,10 @@ from kombu.exceptions import OperationalError
 import symbols.tasks
 from candles import ledger
 from candles.ledger import Bucket
-from candles.services import adopt, arrivals, coverage, history, indicators, ingest, repair, signals
+from candles.services import adopt, arrivals, coverage, history, indicators, ingest, reconcile, repair, signals
 from candles.services import close as closing
 from exchanges import registry, wire
+from exchanges.services import streaming
 from livermore.celery import TryAgain, app
 from livermore.core.candle import Candle
 from livermore.core.errors import (
@@ -36,6 +37,8 @@ FINAL = (Refused, ProtocolError, InvalidInput)
 """A venue's answers that asking again does not change."""
 CLOSE_AT_ONCE = 100
 SYNC_AGAIN_S = 600
+ROUND_S = 300
+"""A comparison that could not begin for so long is left to the next round."""
 
 
 # ---- called by the stream host -----------------------------------------------------------------
@@ -151,6 +154,28 @@ def adopt_klines(exchange: str, symbol: str) -> None:
         return
     if changed:
         _enqueue_indicators(exchange, [_series(candle) for candle in changed])
+
+
+@app.task(name="candles.reconcile", expires=50)
+def reconcile_all() -> None:
+    """Have the symbols whose turn it is compared with the venue's own candles, at exchanges that stream."""
+    for exchange in streaming():
+        for symbol in reconcile.wanted(exchange):
+            reconcile_symbol.apply_async((exchange, symbol), queue=f"backfill.{exchange}", expires=ROUND_S)
+
+
+@app.task(name="candles.reconcile_symbol", base=TryAgain)
+def reconcile_symbol(exchange: str, symbol: str) -> None:
+    """Compare one symbol's candles with the venue's own, and have mended what differs."""
+    try:
+        done = reconcile.reconcile(exchange, symbol)
+    except FINAL as error:
+        _log_refused("reconcile.refused", exchange, symbol, error)
+        return
+    for needed in done.repairs:
+        _enqueue_repair(needed)
+    if done.changed:
+        _enqueue_indicators(exchange, [_series(candle) for candle in done.changed])
 
 
 @app.task(name="candles.load_history", base=TryAgain)

@@ -241,7 +241,8 @@ class Venue:
     """Everything the project knows of a venue in code; what an operator may correct is in its row.
 
     `flat_when_idle` tells whether its klines fill an interval without trades (or leave it out).
-    `turnover_cut` tells that its klines cut each trade's quote amount to the quote precision.
+    `turnover_cut` tells that its klines cut each trade's quote amount to the quote precision,
+    `turnover_shortened` that they tell the exact sum no finer than that.
     `schema_since` is the oldest upstream state of its messages in `proto/` that the mapper can read.
     `kline_page` says what a request for klines gives and costs; as it stands here it is a cautious guess.
     `keyed` makes sessions that use a key, where the venue takes one for public data; it raises `InvalidInput`.
@@ -256,6 +257,7 @@ class Venue:
     rest: RestFactory
     flat_when_idle: bool
     turnover_cut: bool = False
+    turnover_shortened: bool = False
     has_turnover: bool = True
     kline_page: KlinePage = KlinePage(bars=100, weight=10)
     schema_since: date | None = None

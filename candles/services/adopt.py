@@ -91,11 +91,12 @@ def _candles(
             kline = Kline(open_ms, close, close, close, close, Decimal(0), Decimal(0), 0, Decimal(0))
         if kline is not None:
             close = kline.close
-            found.append(_adopted(exchange, symbol, kline))
+            found.append(adopted(exchange, symbol, kline))
     return found
 
 
-def _adopted(exchange: str, symbol: str, kline: Kline) -> Candle:
+def adopted(exchange: str, symbol: str, kline: Kline) -> Candle:
+    """A 5m candle that is the venue's own."""
     is_quiet = kline.volume == 0
     return Candle(
         exchange, symbol, BASE_TIMEFRAME, kline.open_ms, kline.open, kline.high, kline.low, kline.close,

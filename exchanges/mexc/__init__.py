@@ -17,5 +17,6 @@ VENUE = Venue(
     rest=MexcRest,
     flat_when_idle=True,  # not documented; this reading claims less
     kline_page=KlinePage(KLINES_PER_PAGE, WEIGHTS["/api/v3/klines"], days=KLINES_PER_PAGE // 6),  # of four hours
+    turnover_shortened=True,  # 239393.69 for 2.84044203 BTC, in a captured frame (2026-09): quoteAssetPrecision
     schema_since=SCHEMA_SINCE,
 )

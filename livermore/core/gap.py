@@ -16,6 +16,7 @@ class Cause(StrEnum):
     BATCH = "batch"  # a batch number never arrived
     SHED = "shed"  # we dropped load
     REFUSED = "refused"  # the venue refused a topic
+    FAILOVER = "failover"  # the state Redis began anew or lost what it held
 
 
 @dataclass(frozen=True, slots=True)
