@@ -9,11 +9,8 @@ from exchanges.allowance import Allowance
 from exchanges.venue import KlinePage
 from livermore.core.candle import Timeframe
 
-NEIGHBOURS = 2
-"""A request asks for one bar more on either side: what joins, and what an omitted bar is flat at."""
-
-CALL_S, BAR_S = 0.1, 0.00035
-"""What a request takes before any was made: on its way, and for each bar to be stored."""
+CALL_S, BAR_S = 0.1, 0.0001
+"""What a request is thought to take before any was made: on its way, and for each bar to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +68,33 @@ class Plan:
         return allowance.seconds(self.calls, self.weight_per_call, call_s, now_ns)
 
 
-def pages(present: Collection[int], from_ms: int, to_ms: int, timeframe: Timeframe, page: KlinePage) -> list[Page]:
+def pages(
+    present: Collection[int],
+    from_ms: int,
+    to_ms: int,
+    timeframe: Timeframe,
+    page: KlinePage,
+    *,
+    ours: Collection[int] = (),
+) -> list[Page]:
     """The fewest requests that bring every bar of `[from_ms, to_ms)` that is not present, newest first.
 
-    A page may span bars that are present; it begins and ends with a missing one.
+    A page may span bars that are present; it begins and ends with a missing one. Where one of `ours` follows, which
+    we folded ourselves, the request has room for that, too, so that both can be compared.
     """
-    step = timeframe.ms
-    most = max(1, page.most(timeframe) - NEIGHBOURS)
+    step, most = timeframe.ms, page.most(timeframe)
     known = frozenset(present)
     found: list[Page] = []
-    end_ms = count = first = 0
+    end_ms = count = first = room = 0
     for open_ms in range(to_ms - to_ms % step - step, from_ms - 1, -step):
         if open_ms in known:
             continue
-        if count and open_ms < end_ms - most * step:
+        if count and open_ms < end_ms - room * step:
             found.append(Page(first, end_ms, count))
             count = 0
         if not count:
             end_ms = open_ms + step
+            room = max(1, most - (end_ms in ours))
         first, count = open_ms, count + 1
     if count:
         found.append(Page(first, end_ms, count))

@@ -38,7 +38,7 @@ def load(exchange: str, symbol: str) -> list[tuple[str, str, str]]:
     source: Rest | None = None
     changed = []
     for timeframe in (Timeframe(t) for t in row.exchange.timeframes):
-        end_ms = _settled_end(timeframe)
+        end_ms = settled_end(timeframe)
         start_ms = end_ms - BARS * timeframe.ms
         if window.count(exchange, symbol, timeframe, start_ms, end_ms) >= BARS:
             continue
@@ -100,6 +100,7 @@ def _flat(previous: Candle) -> Candle:
     )  # fmt: skip
 
 
-def _settled_end(timeframe: Timeframe) -> int:
+def settled_end(timeframe: Timeframe) -> int:
+    """Where the settled bars end: the open of the first one that still forms or may be published late."""
     now_ms = time.time_ns() // 1_000_000 - SETTLED_MS
     return now_ms - now_ms % timeframe.ms

@@ -157,6 +157,11 @@ def quarantine(exchange: str) -> str:
     return f"quarantine:{exchange}"
 
 
+def unlisted(exchange: str) -> str:
+    """Hash `symbol|timeframe` → `from:to` in ms of which the venue has no bars, because there was no market."""
+    return f"unlisted:{exchange}"
+
+
 def host(name: str) -> str:
     """Hash: a stream host's heartbeat."""
     return f"host:{name}"

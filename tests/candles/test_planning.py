@@ -6,18 +6,19 @@ import random
 
 import pytest
 
-from candles.planning import NEIGHBOURS, Page, Plan, Series, pages
+from candles.planning import Page, Plan, Series, pages
 from exchanges.allowance import Allowance
 from exchanges.venue import KlinePage
 from livermore.core.candle import Timeframe
 
 STEP = Timeframe.M5.ms
-TEN = KlinePage(bars=10 + NEIGHBOURS, weight=3)
+TEN = KlinePage(bars=10, weight=3)
 
 
-def planned(present: list[int], end: int) -> list[tuple[int, int, int]]:
+def planned(present: list[int], end: int, ours: int | None = None) -> list[tuple[int, int, int]]:
     """Pages by position instead of time."""
-    found = pages([n * STEP for n in present], 0, end * STEP, Timeframe.M5, TEN)
+    folded = set() if ours is None else {ours * STEP}
+    found = pages([n * STEP for n in present], 0, end * STEP, Timeframe.M5, TEN, ours=folded)
     return [(page.from_ms // STEP, page.to_ms // STEP, page.missing) for page in found]
 
 
@@ -31,8 +32,13 @@ def test_the_newest_come_first_and_the_last_page_is_short():
 
 
 def test_holes_that_lie_near_share_a_request_and_those_far_apart_do_not():
-    assert planned([n for n in range(30) if n not in (2, 11)], 30) == [(2, 12, 2)]
+    assert planned([n for n in range(30) if n not in (3, 11)], 30) == [(3, 12, 2)]
     assert planned([n for n in range(30) if n not in (1, 11)], 30) == [(11, 12, 1), (1, 2, 1)]
+
+
+def test_a_bar_of_ours_that_follows_has_room_in_the_request():
+    assert planned(list(range(10, 25)), 25) == [(0, 10, 10)]
+    assert planned(list(range(10, 25)), 25, ours=10) == [(1, 10, 9), (0, 1, 1)]
 
 
 @pytest.mark.parametrize("seed", range(20))
