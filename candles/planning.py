@@ -10,7 +10,7 @@ from exchanges.venue import KlinePage
 from livermore.core.candle import Timeframe
 
 CALL_S, BAR_S = 0.1, 0.0001
-"""What a request is thought to take before any was made: on its way, and for each bar to be stored."""
+"""What a request is thought to take while there is no experience: on its way, and for each bar to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,11 @@ class Plan:
         """What the requests cost."""
         return self.calls * self.weight_per_call
 
-    def seconds(self, allowance: Allowance, now_ns: int) -> float:
-        """How long it will take within this allowance, as far as can be told before it has begun."""
-        call_s = CALL_S + BAR_S * self.missing / max(1, self.calls)
-        return allowance.seconds(self.calls, self.weight_per_call, call_s, now_ns)
+    def seconds(self, allowance: Allowance, now_ns: int, *, call_s: float | None = None, done: int = 0) -> float:
+        """How long what is left takes within this allowance, where each request takes `call_s` by experience."""
+        guess_s = CALL_S + BAR_S * self.missing / max(1, self.calls)
+        left = max(0, self.calls - done)
+        return allowance.seconds(left, self.weight_per_call, guess_s if call_s is None else call_s, now_ns)
 
 
 def pages(

@@ -11,13 +11,15 @@ from typing import TypeVar
 from candles import window
 from candles.compare import differences
 from candles.models import Candle as CandleRow
-from candles.planning import BAR_S, CALL_S, Page, Plan, Series, pages
+from candles.planning import Page, Plan, Series, pages
 from candles.services import unlisted
 from candles.services.history import fill, settled_end
 from candles.services.record import Closed, record
 from exchanges import registry
 from exchanges.services import allowance, rest
+from exchanges.state import state_redis, unavailable
 from exchanges.venue import Rest
+from livermore.core import keys
 from livermore.core.candle import Candle, Kline, Quality, Source, Timeframe
 from livermore.core.errors import InvalidInput, ProtocolError, RateLimited, Transient
 from livermore.logs import event
@@ -30,6 +32,7 @@ T = TypeVar("T")
 RETRY_S = (1, 2, 4, 8, 16)
 """Pauses after passing trouble, before it is the caller's. Waiting for the budget's turn is no trouble."""
 _MEASURED_FROM = 5
+_EXPERIENCE_S = 30 * 86_400
 _DOUBTED = (Quality.GAPPED, Quality.PENDING)
 
 
@@ -60,6 +63,20 @@ def plan(
             lacking = tuple(pages(present, start_ms, end_ms, timeframe, page, ours=ours))
             found.append(Series(symbol.name, symbol.native, timeframe, start_ms, end_ms, lacking))
     return Plan(exchange, page.weight, found)
+
+
+@unavailable()
+def expected_s(plan: Plan, *, call_s: float | None = None, done: int = 0) -> float:
+    """How long it will take, after `done` calls that took `call_s` each; by default as long as the last time."""
+    last = state_redis().get(keys.call_s(plan.exchange)) if call_s is None else None
+    call_s = float(last) if last else call_s
+    return plan.seconds(allowance(plan.exchange), time.time_ns(), call_s=call_s, done=done)
+
+
+@unavailable()
+def _remember(exchange: str, call_s: float | None) -> None:
+    if call_s is not None:
+        state_redis().set(keys.call_s(exchange), call_s, ex=_EXPERIENCE_S)
 
 
 @dataclass(slots=True)
@@ -100,6 +117,7 @@ class Backfill:
             except (InvalidInput, ProtocolError) as error:
                 self.refused.append(f"{series.symbol} {series.timeframe}: {error}")
                 self._tell("backfill.refused", series, why=error)
+        _remember(self.plan.exchange, self._call_s())
 
     def calls_per_s(self) -> float:
         """The pace so far, waits included."""
@@ -107,11 +125,10 @@ class Backfill:
 
     def left_s(self) -> float:
         """How much longer it will take, by the pace so far; raises `StoreUnavailable`."""
-        left = self.plan.calls - self.calls
-        guess_s = CALL_S + BAR_S * self.plan.missing / max(1, self.plan.calls)
-        call_s = self.busy_s / self.calls if self.calls >= _MEASURED_FROM else guess_s
-        allowed = allowance(self.plan.exchange)
-        return allowed.seconds(max(0, left), self.plan.weight_per_call, call_s, time.time_ns())
+        return expected_s(self.plan, call_s=self._call_s(), done=self.calls)
+
+    def _call_s(self) -> float | None:
+        return self.busy_s / self.calls if self.calls >= _MEASURED_FROM else None
 
     def _fetch(self, series: Series) -> None:
         """The newest page first: what a venue omitted at the beginning of a page is flat at the next one's end."""

@@ -92,6 +92,11 @@ def missing(exchange: str) -> str:
     return f"missing:{exchange}"
 
 
+def generation() -> str:
+    """Which servers hold the state: their `run_id`s, `|`, and when that was looked at (ms)."""
+    return "store:generation"
+
+
 def quotes(base: str) -> str:
     """Hash `exchange|symbol` → newest prices with both clocks: input of the fast signals."""
     return f"quotes:{base}"
@@ -155,6 +160,11 @@ def alarmed(exchange: str, what: str) -> str:
 def quarantine(exchange: str) -> str:
     """List of the newest frames set aside, each with its reason."""
     return f"quarantine:{exchange}"
+
+
+def call_s(exchange: str) -> str:
+    """How long a request of the last backfill took, budget's waits apart: what the next plan reckons with."""
+    return f"call_s:{exchange}"
 
 
 def unlisted(exchange: str) -> str:

@@ -258,4 +258,6 @@ def test_what_is_left_is_told_at_any_time(market):
     work.run()
     assert work.left_s() == 0
     assert work.calls_per_s() > 0
+    taken_s = backfill.expected_s(planned)  # by experience, now
+    assert taken_s == pytest.approx(planned.calls * work.busy_s / work.calls, rel=0.05)
     assert {(s.symbol, str(s.timeframe)) for s in planned.series} == {(n, t) for _, n, t in work.changed}

@@ -80,11 +80,11 @@ class Command(OneLineCommand):
             calls = sum(len(series.pages) for series in of)
             missing = sum(series.missing for series in of)
             self.stdout.write(f"{timeframe:>4}  {_span(of)}  {missing:>11,} bars missing  {calls:>7,} calls")
-        took = exchanges.services.allowance(plan.exchange)
-        left = f"about {_clock(plan.seconds(took, time.time_ns()))}" if plan.calls else "nothing to do"
+        allowed = exchanges.services.allowance(plan.exchange)
+        left = f"about {_clock(backfill.expected_s(plan))}" if plan.calls else "nothing to do"
         self.stdout.write(
             f"{plan.exchange}: {symbols} symbol{'s' * (symbols != 1)}, {plan.missing:,} bars missing, {plan.calls:,} "
-            f"calls of weight {plan.weight_per_call} = {plan.weight:,}; {left} with {_share(took.per_window, row)}"
+            f"calls of weight {plan.weight_per_call} = {plan.weight:,}; {left} with {_share(allowed.per_window, row)}"
         )
         self.stdout.flush()
 
