@@ -10,7 +10,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from candles.models import Candle, Gap, Signal
+from candles.models import Candle, Gap, Mismatch, Signal
 
 COUNTED_ROWS = 10_000
 
@@ -83,6 +83,28 @@ class GapAdmin(ReadOnlyAdmin):
     def ended(self, obj: Gap) -> str:
         """The first moment that is known to be complete again."""
         return _utc(obj.to_ns // 1_000_000)
+
+
+@admin.register(Mismatch)
+class MismatchAdmin(ReadOnlyAdmin):
+    """Candles that differed from the venue's own, the newest first; open ones have not been mended."""
+
+    list_display = ("symbol", "timeframe", "opened", "differs", "found_at", "mended_at", "method")
+    list_filter = ("symbol__exchange", ("mended_at", admin.EmptyFieldListFilter))
+    list_select_related = ("symbol",)
+    search_fields = ("=symbol__name",)
+    search_help_text = "A whole name such as BTC-USDT."
+    ordering = ("-id",)
+
+    @admin.display(description="open (UTC)")
+    def opened(self, obj: Mismatch) -> str:
+        """When the candle begins."""
+        return _utc(obj.open_ms)
+
+    @admin.display(description="ours → the venue's")
+    def differs(self, obj: Mismatch) -> str:
+        """Each field with both values."""
+        return ", ".join(f"{name} {ours} → {theirs}" for name, (ours, theirs) in obj.fields.items())
 
 
 @admin.register(Signal)

@@ -13,7 +13,18 @@ from kombu.exceptions import OperationalError
 import symbols.tasks
 from candles import ledger
 from candles.ledger import Bucket
-from candles.services import adopt, arrivals, coverage, history, indicators, ingest, reconcile, repair, signals
+from candles.services import (
+    adopt,
+    arrivals,
+    coverage,
+    failover,
+    history,
+    indicators,
+    ingest,
+    reconcile,
+    repair,
+    signals,
+)
 from candles.services import close as closing
 from exchanges import registry, wire
 from exchanges.services import streaming
@@ -176,6 +187,15 @@ def reconcile_symbol(exchange: str, symbol: str) -> None:
         _enqueue_repair(needed)
     if done.changed:
         _enqueue_indicators(exchange, [_series(candle) for candle in done.changed])
+
+
+@app.task(name="candles.watch_store", expires=8)
+def watch_store() -> None:
+    """Have noted what a restart, a failover or a flush of the state Redis may have lost."""
+    now_ms = _now_ms()
+    for gap in failover.watch(now_ms):
+        report_gap(gap)
+    failover.seen(now_ms)
 
 
 @app.task(name="candles.load_history", base=TryAgain)

@@ -10,7 +10,7 @@ from candles import compare, ledger, slab
 from candles.ledger import Bucket
 from candles.models import Candle as Row
 from candles.models import Mismatch
-from candles.services import reconcile
+from candles.services import quality, reconcile
 from candles.services.close import close
 from candles.services.repair import repair
 from exchanges import registry
@@ -141,6 +141,10 @@ def test_every_wrong_candle_is_found_and_mended(market, venue):
     assert {row.open_ms for row in stored(venue) if row.differed} == set(lied)
     assert {row.differs for row in stored(venue)} == {0}
     assert reconcile.wanted(venue) == []
+    (score,) = quality.scores(market.open_ms, by_symbol=True)
+    assert (score.compared, score.compared - score.equal, score.unlike) == (BUCKETS, len(lied), 0)
+    assert score.differing["high"] == len(lied)
+    assert (score.standing_rate, score.present, score.expected) == (1.0, BUCKETS, BUCKETS)
 
 
 @pytest.mark.parametrize("venue", ["binance"], indirect=True)

@@ -6,7 +6,7 @@ from django.views.decorators.gzip import gzip_page
 from ninja import NinjaAPI
 
 from livermore.web.access import AUTH, known_only
-from livermore.web.api import errors, exchanges, market, signals
+from livermore.web.api import errors, exchanges, market, quality, signals
 
 api = NinjaAPI(
     title="Livermore",
@@ -25,4 +25,5 @@ api.add_decorator(gzip_page, mode="view")
 api.add_router("/exchanges", exchanges.router)
 api.add_router("/signals", signals.router)
 api.add_router("", market.router)
+api.add_router("", quality.router)
 errors.register(api)
