@@ -73,6 +73,8 @@ class Report:
             "since_ms": now.since_ns // 1_000_000 if now.since_ns else None,
             "last_frame_ms": now.last_frame_ns // 1_000_000 or None,
             "spooled": now.spooled,
+            "spooled_bytes": now.spooled_bytes,
+            "spooled_from_ms": now.spooled_from_ns // 1_000_000 if now.spooled_from_ns else None,
             "errors": now.errors,
         }
 

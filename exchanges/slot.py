@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from exchanges.connection import Connection
@@ -94,3 +94,13 @@ class Slot:
     def frames(self) -> int:
         """Market data frames since the start."""
         return self.buried_frames + sum(c.frames for c in self.connections())
+
+
+def progress(slots: Sequence[Slot]) -> tuple[str, str]:
+    """State and reason of a stream whose slots do not all stream."""
+    reason = next((s.complaint for s in slots if s.since_ns is None and s.complaint), "")
+    if any(s.since_ns is not None for s in slots):
+        return "degraded", reason
+    if any(s.current is not None and s.current.opened_ns for s in slots):
+        return "subscribing", reason
+    return ("backing_off" if reason else "connecting"), reason

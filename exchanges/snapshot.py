@@ -12,7 +12,8 @@ class StreamSnapshot:
     `state` is one of connecting, subscribing, streaming, degraded, backing_off, refused, paused, stopped.
     `since_ns` is the moment since which every connection has streamed without interruption. `acked`
     counts the symbols whose connection has every acknowledgement, `receiving` those of them that brought a trade
-    within their usual pauses or are proven by REST to have had none.
+    within their usual pauses or are proven by REST to have had none. `spooled` batches wait for the broker, in memory
+    and on disk; `spooled_from_ns` is when the oldest frame of them was received.
     """
 
     state: str
@@ -27,3 +28,5 @@ class StreamSnapshot:
     last_frame_ns: int = 0
     errors: int = 0
     spooled: int = 0
+    spooled_bytes: int = 0
+    spooled_from_ns: int | None = None

@@ -11,8 +11,9 @@ from exchanges.connection import HANDSHAKE_WITHIN_S, Connection, Link
 from exchanges.outbox import Outbox
 from exchanges.placement import place
 from exchanges.silence import PATIENCE_S
-from exchanges.slot import Slot
+from exchanges.slot import Slot, progress
 from exchanges.snapshot import StreamSnapshot
+from exchanges.spool import Spool
 from exchanges.venue import Budget, Limits, Rest, TradeIds, Venue
 from exchanges.vigil import Vigil
 from livermore.core.candle import BUCKET_NS
@@ -35,7 +36,7 @@ class Stream:
 
     `connects` is asked before every attempt to connect. `publish` may block and may raise `Transient`: a thread
     of its own waits for it. `report` must return at once and must not raise: no gap is told twice. `names` are
-    native → canonical.
+    native → canonical. Without a `spool` batches wait in memory alone.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class Stream:
         report: Callable[[Gap], None],
         names: Mapping[str, str],
         patience_s: float = PATIENCE_S,
+        spool: Spool | None = None,
     ) -> None:
         self._venue, self._limits, self._names, self._report = venue, limits, dict(names), report
-        self._outbox = Outbox(publish, self._shed)
+        self._outbox = Outbox(publish, self._shed, spool=spool)
         self._wake = threading.Event()
         self._link = Link(venue, rest, limits, connects, epoch, self._emit, self._wake.set)
         self._slots: list[Slot] = []
@@ -131,11 +133,10 @@ class Stream:
                 acked=acked,
                 receiving=min(self._vigil.receiving, acked),
                 frames=sum(s.frames for s in self._slots),
-                batches=self._outbox.published,
                 since_ns=max(since) if slots and len(live) == len(slots) else None,
                 last_frame_ns=max((c.last_frame_ns for c in connections), default=0),
                 errors=self._errors + self._outbox.failures,
-                spooled=len(self._outbox),
+                **self._outbox.figures(),
             )
 
     def _state(self, slots: list[Slot], live: list[Slot]) -> tuple[str, str]:
@@ -149,12 +150,7 @@ class Stream:
             return "connecting", "no symbols to stream"
         if len(live) == len(slots):
             return ("degraded", complaint) if (complaint := self._vigil.complaint) else ("streaming", "")
-        reason = next((s.complaint for s in slots if s.since_ns is None and s.complaint), "")
-        if live:
-            return "degraded", reason
-        if any(s.current is not None and s.current.opened_ns for s in slots):
-            return "subscribing", reason
-        return ("backing_off" if reason else "connecting"), reason
+        return progress(slots)
 
     # ---- the supervising thread ------------------------------------------------------------------
 

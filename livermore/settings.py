@@ -35,6 +35,8 @@ env = environ.Env(
     BROKER_VISIBILITY_TIMEOUT_S=(int, 300),
     # Empty: the embedded Redis. May be a Cluster (redis://…?cluster=true).
     STATE_REDIS_URL=(str, ""),
+    # So much each exchange's frames may take on disk while the broker is away; then the oldest go, as gaps.
+    SPOOL_MAX_MB=(int, 2048),
     # JSON that wins over the exchange's row: {"kucoin": {"rest": "http://…", "ws": "ws://…"}}.
     EXCHANGE_ENDPOINTS=(dict, {}),
     # JSON with keys for public data, where a venue takes them: {"coinbase": {"name": "…", "private_key": "<PEM>"}}.
@@ -172,6 +174,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
 
 # ---- exchanges ---------------------------------------------------------------------------------
+SPOOL_MAX_MB = env("SPOOL_MAX_MB")
 EXCHANGE_ENDPOINTS = env.json("EXCHANGE_ENDPOINTS", default={}) or endpoints.told(VAR_DIR)
 VENUE_KEYS = env.json("VENUE_KEYS", default={}) or {}
 LIVERMORE_REGION = env("LIVERMORE_REGION")

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from exchanges import geo, registry
 from exchanges.models import Exchange
 from exchanges.observed import Change
 from exchanges.running import Plan, Wiring
+from exchanges.spool import Spool
 from exchanges.stream import Stream
 from exchanges.venue import TradeIds
 from livermore.core.errors import StoreUnavailable
@@ -109,6 +111,7 @@ def _stream(plan: Plan, names: Mapping[str, str], epoch: int, report: Callable[[
         publish=candles.tasks.publish_batch,
         report=report,
         names=names,
+        spool=Spool(Path(settings.VAR_DIR) / "spool" / plan.slug, epoch, max_bytes=settings.SPOOL_MAX_MB * 1024**2),
     )
 
 

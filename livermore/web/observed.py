@@ -50,6 +50,8 @@ class StreamState:
     since_ms: int | None
     last_frame_ms: int | None
     spooled: int | None
+    spooled_bytes: int | None
+    spooled_from_ms: int | None
     updated_ms: int | None
     drift: Drift
 
@@ -129,6 +131,8 @@ def state_of(row: Exchange, said: Mapping[str, str], odd: Drift) -> StreamState:
         since_ms=_whole(said.get("since_ms")),
         last_frame_ms=_whole(said.get("last_frame_ms")),
         spooled=_whole(said.get("spooled")),
+        spooled_bytes=_whole(said.get("spooled_bytes")),
+        spooled_from_ms=_whole(said.get("spooled_from_ms")),
         updated_ms=_whole(said.get("updated_ms")),
         drift=odd,
     )

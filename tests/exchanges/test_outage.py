@@ -23,9 +23,11 @@ FRAMES = 1_200_000
 
 # In a process of its own, whose memory is nobody else's.
 PROGRAM = """
-import json, logging, os, sys
+import json, logging, os, sys, time
+from pathlib import Path
 from exchanges.batching import Batcher
 from exchanges.outbox import Outbox
+from exchanges.spool import Spool
 from livermore.core.errors import StoreUnavailable
 
 logging.disable(logging.CRITICAL)
@@ -52,24 +54,29 @@ def receive(first, count):
 
 count, before_mb = int(sys.argv[1]), rss_mb()
 options = {"max_bytes": int(sys.argv[2])} if int(sys.argv[2]) else {}
+if sys.argv[3]:
+    options["spool"] = Spool(Path(sys.argv[3]), 1)
 outbox, batcher = Outbox(publish, lambda batch: shed.append(batch.number), **options), Batcher("binance", "c", 1)
 outbox.start()
 receive(0, count)
-told = {"mb": rss_mb() - before_mb, "spooled": len(outbox)}
+while sys.argv[3] and len(options["spool"]) < batcher.number - 1:
+    time.sleep(0.01)
+told = {"mb": rss_mb() - before_mb, **outbox.figures()}
 is_away = False
 told |= {"is_drained": outbox.drain(60), "taken": taken, "shed": shed, "batches": batcher.number}
 print(json.dumps(told))
 """
 
 
-SMALL_BOUND = 8 * 1024 * 1024
+SMALL_BOUND, DISK = 8 * 1024 * 1024, -1
 
 
-@pytest.fixture(scope="module", params=[0, SMALL_BOUND], ids=["usual bound", "small bound"])
-def told(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What became of an outage of ten minutes, with the usual bound (0) and with one that is too small for it."""
+@pytest.fixture(scope="module", params=[0, SMALL_BOUND, DISK], ids=["memory", "too little memory", "disk"])
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of an outage of ten minutes, in memory (as bounded as usual, or too much so) and with a spool."""
+    spool = str(tmp_path_factory.mktemp("spool")) if request.param == DISK else ""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(FRAMES), str(request.param)],
+        [sys.executable, "-c", PROGRAM, str(FRAMES), str(max(0, request.param)), spool],
         cwd=ROOT, env={**os.environ, "DJANGO_SETTINGS_MODULE": "livermore.settings"},
         check=True, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
@@ -80,7 +87,11 @@ def told(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_ten_minutes_without_a_broker_take_200_mb_at_most(told: dict[str, Any]) -> None:
     """S11, S13: all that was received waits; where it does not fit, the oldest is shed and named."""
-    if not told["bound"]:
+    if told["bound"] == DISK:
+        assert told["shed"] == []
+        assert told["spooled_bytes"] > 5e6
+        assert told["mb"] <= 50
+    elif not told["bound"]:
         assert told["shed"] == []
         assert told["spooled"] > 4_000
         assert told["mb"] <= 200

@@ -26,7 +26,8 @@ from livermore.core.errors import InvalidInput
 _DAY = timedelta(days=1)
 _NUMBERS = (
     *("sockets", "wanted", "acked", "receiving", "frames"),
-    *("epoch", "since_ms", "last_frame_ms", "spooled", "config_version"),
+    *("epoch", "since_ms", "last_frame_ms", "config_version"),
+    *("spooled", "spooled_bytes", "spooled_from_ms"),
 )
 _FRACTIONS = ("frames_per_s", "lag_ms")
 _COLUMNS = ("exchange", "state", "holder", "region", "sockets", "wanted/acked/recv", "frames/s", "lag ms")
