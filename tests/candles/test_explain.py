@@ -32,7 +32,7 @@ def candles(redis_state) -> list[Made]:
     ExchangeSymbol(exchange_id=AT, native=NATIVE, base="BTC", quote="USDT", tier=1, rank=1, is_trading=True).save()
     open_ms = past(6, aligned_ms=3 * BUCKET_MS)
     streamed(redis_state, AT, since_ms=open_ms - BUCKET_MS)
-    made = [t for at in range(3) for t in make(200, [NATIVE], open_ms + at * BUCKET_MS, at + 1)]
+    made = make(600, [NATIVE], open_ms, 3)
     store(AT, NAME, made[:300], "c0ffee:7")
     store(AT, NAME, made[300:], "c0ffee:8")
     close(AT, [Bucket(NAME, open_ms + at * BUCKET_MS) for at in range(3)])
