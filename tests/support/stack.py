@@ -15,6 +15,7 @@ from typing import Any
 
 import kombu
 import psycopg
+import pytest
 import redis
 
 from exchanges import registry
@@ -93,6 +94,18 @@ class Stack:
     def log(self, name: str) -> str:
         """What a process has printed."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    @contextmanager
+    def without_redis(self) -> Iterator[None]:
+        """Broker and state are away; afterwards they are back, at the same address and with what they held."""
+        if self._server is None:
+            pytest.skip("the broker is not ours to stop")
+        self._server.terminate()
+        self._server.wait(timeout=10)
+        try:
+            yield
+        finally:
+            self._server = embedded.start(self.var_dir)
 
     def stop(self) -> None:
         """End every process, the database server's clients first."""
