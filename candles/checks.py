@@ -1,4 +1,4 @@
-"""System checks of what carries candles: the queues' time-outs and the two Redis addresses."""
+"""System checks of what carries and keeps candles: the queues' time-outs, the two Redis addresses, retention."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from redis.exceptions import RedisError
 
+from candles.services.retention import kept_days
 from exchanges.state import state_redis, unavailable
-from livermore.core.errors import StoreUnavailable
+from livermore.core.errors import InvalidInput, StoreUnavailable
 
 LONGEST_COUNTDOWN_S = 60
 _KOMBU_VISIBILITY_TIMEOUT_S = 3600
@@ -52,6 +53,17 @@ def broker_is_no_cluster(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessa
             id="livermore.E004",
         )
     ]
+
+
+@register()
+def retention_can_be_read(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """E009: CANDLE_DAYS names timeframes, and days that are not too few."""
+    try:
+        kept_days()
+    except InvalidInput as error:
+        hint = "Nothing is deleted until it can be read."
+        return [Error(str(error), hint=hint, id="livermore.E009")]
+    return []
 
 
 @register(Tags.database)

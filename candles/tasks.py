@@ -23,6 +23,7 @@ from candles.services import (
     ingest,
     reconcile,
     repair,
+    retention,
     signals,
 )
 from candles.services import close as closing
@@ -208,6 +209,13 @@ def load_history(exchange: str, symbol: str) -> None:
         return
     if changed:
         _enqueue_indicators(exchange, changed)
+
+
+@app.task(name="candles.retire", expires=3600)
+def retire() -> None:
+    """Delete candles that are older than they are kept; where many are, the rest is another task."""
+    if retention.retire(_now_ms()) >= retention.MOST:
+        retire.delay()
 
 
 @app.task(name="candles.indicators", base=TryAgain)

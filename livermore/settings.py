@@ -37,6 +37,8 @@ env = environ.Env(
     STATE_REDIS_URL=(str, ""),
     # So much each exchange's frames may take on disk while the broker is away; then the oldest go, as gaps.
     SPOOL_MAX_MB=(int, 2048),
+    # JSON: for how many days candles of a timeframe stay in the database; those it does not name stay for ever.
+    CANDLE_DAYS=(dict, {"5m": 400}),
     # JSON that wins over the exchange's row: {"kucoin": {"rest": "http://…", "ws": "ws://…"}}.
     EXCHANGE_ENDPOINTS=(dict, {}),
     # JSON with keys for public data, where a venue takes them: {"coinbase": {"name": "…", "private_key": "<PEM>"}}.
@@ -172,6 +174,11 @@ if CELERY_BROKER_URL.startswith(("redis", "sentinel")):
     }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
+
+# ---- candles -----------------------------------------------------------------------------------
+CANDLE_DAYS = env.json("CANDLE_DAYS", default=None)
+if CANDLE_DAYS is None:
+    CANDLE_DAYS = env.scheme["CANDLE_DAYS"][1]
 
 # ---- exchanges ---------------------------------------------------------------------------------
 SPOOL_MAX_MB = env("SPOOL_MAX_MB")
