@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import chain
+from typing import Any
 
 from django.db.models import Exists, OuterRef
 
@@ -20,11 +22,9 @@ from symbols.models import ExchangeSymbol
 
 log = logging.getLogger(__name__)
 
-_NUMBERS = (
-    *("open_ms", "open", "high", "low", "close", "volume", "turnover", "taker_buy_volume"),
-    *("trades", "revision"),
-)
-"""The fields of `Candle` between its timeframe and its source, in its order."""
+_COLUMNS = [one.name for one in fields(Candle)][3:]
+"""Those of `Candle` after exchange, symbol and timeframe, in its order."""
+_SOURCE = _COLUMNS.index("source")  # then come quality and reason
 
 
 @dataclass(slots=True)
@@ -84,14 +84,14 @@ def _stored(symbol: ExchangeSymbol, key: CandleKey) -> list[Candle]:
     """Without a model instance for each row, which would take longer than all the rest."""
     timeframe = Timeframe(key.timeframe)
     stored = CandleRow.objects.filter(symbol_id=symbol.pk, timeframe=key.timeframe).order_by("-open_ms")
-    rows = stored.values_list(*_NUMBERS, "source", "quality", "reason")[: window.KEPT]
-    return [
-        Candle(
-            key.exchange, key.symbol, timeframe, *numbers,
-            source=Source(source), quality=Quality(quality), reason=Reason(reason) if reason else None,
-        )
-        for *numbers, source, quality, reason in rows
-    ]  # fmt: skip
+    rows = stored.values_list(*_COLUMNS)[: window.KEPT]
+    return [Candle(key.exchange, key.symbol, timeframe, *_values(row)) for row in rows]
+
+
+def _values(row: tuple[Any, ...]) -> Iterator[Any]:
+    source, quality, reason = row[_SOURCE : _SOURCE + 3]
+    judged = Source(source), Quality(quality), Reason(reason) if reason else None
+    return chain(row[:_SOURCE], judged, row[_SOURCE + 3 :])
 
 
 def _streamed(exchange: str) -> Sequence[ExchangeSymbol]:
