@@ -10,7 +10,7 @@ from operator import mul
 
 from candles.outlier import doubtful, is_calm
 from candles.slab import Slab, identities, numbers
-from livermore.core.candle import Candle, Reason, Source, Timeframe, worst
+from livermore.core.candle import Candle, Quality, Reason, Source, Timeframe, worst
 from livermore.core.exact import EXACT
 
 REST_FIELD = "rest:"
@@ -141,18 +141,19 @@ def _chain(ids: tuple[int | str, ...], executions: tuple[int, ...]) -> tuple[int
 
 
 def widen(parts: Sequence[Candle], timeframe: Timeframe) -> Candle:
-    """A larger candle from all its smaller ones, oldest first; the caller has made sure that none is missing.
+    """A larger candle from its smaller ones, oldest first. Where one is missing or gapped it is gapped itself.
 
-    Flat candles without trades lend their price only where nothing was traded at all, so that a quiet
-    first child does not become the open. Sums are unknown where one child's is.
+    `parts` counts those that are whole. Flat candles without trades lend their price only where nothing was
+    traded at all, so that a quiet first child does not become the open. Sums are unknown where one child's is.
     """
     traded = [c for c in parts if not c.is_synthetic] or list(parts)
     first = parts[0]
+    whole = sum(c.quality is not Quality.GAPPED for c in parts)
     with localcontext(EXACT):
         return replace(
             first,
             timeframe=timeframe,
-            open_ms=first.open_ms,
+            open_ms=first.open_ms - first.open_ms % timeframe.ms,
             open=traded[0].open,
             high=max(c.high for c in traded),
             low=min(c.low for c in traded),
@@ -163,8 +164,9 @@ def widen(parts: Sequence[Candle], timeframe: Timeframe) -> Candle:
             trades=_count([c.trades for c in parts]),
             revision=0,
             source=_source({c.source for c in parts}),
-            quality=worst(c.quality for c in parts),
+            quality=worst(c.quality for c in parts) if whole == timeframe.buckets else Quality.GAPPED,
             reason=_reason(parts),
+            parts=whole,
         )
 
 

@@ -45,6 +45,7 @@ class Candle(models.Model):
     source = models.CharField(max_length=8, choices=[(str(s), str(s)) for s in Source])
     quality = models.CharField(max_length=8, choices=[(str(q), str(q)) for q in Quality])
     reason = models.CharField(max_length=12, blank=True, choices=[(str(r), str(r)) for r in Reason])
+    parts = models.SmallIntegerField(null=True)
     revision = models.PositiveIntegerField(default=0)
     source_rank = models.SmallIntegerField(default=0)
     evidence = models.BigIntegerField(default=0)
@@ -91,6 +92,7 @@ class Candle(models.Model):
             source=Source(self.source),
             quality=Quality(self.quality),
             reason=Reason(self.reason) if self.reason else None,
+            parts=self.parts,
         )
 
 

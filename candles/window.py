@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
@@ -60,6 +60,16 @@ return #members / 2
 """
 
 
+class Span(NamedTuple):
+    """Candles of one series with `from_ms <= open < to_ms`."""
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+    from_ms: int
+    to_ms: int
+
+
 @unavailable()
 def put(candles: Iterable[Candle], *, tell: bool = False) -> None:
     """Write closed candles, each in one atomic step on one key; `tell` wakes listeners of those that changed."""
@@ -111,6 +121,24 @@ def before(exchange: str, wanted: Sequence[tuple[str, int]], timeframe: Timefram
     for symbol, open_ms in wanted:
         pipe.zrevrangebyscore(keys.candles(exchange, symbol, timeframe), f"({open_ms}", "-inf", start=0, num=1)
     return [Candle.from_json(found[0]) if found else None for found in pipe.execute()]
+
+
+@unavailable()
+def counts(spans: Sequence[Span]) -> list[int]:
+    """How many closed candles each span holds."""
+    pipe = state_redis().pipeline(transaction=False)
+    for span in spans:
+        pipe.zcount(keys.candles(span.exchange, span.symbol, span.timeframe), span.from_ms, f"({span.to_ms}")
+    return list(pipe.execute())
+
+
+@unavailable()
+def spans(wanted: Sequence[Span]) -> list[list[Candle]]:
+    """The closed candles of each span, oldest first."""
+    pipe = state_redis().pipeline(transaction=False)
+    for span in wanted:
+        pipe.zrangebyscore(keys.candles(span.exchange, span.symbol, span.timeframe), span.from_ms, f"({span.to_ms}")
+    return [[Candle.from_json(member) for member in found] for found in pipe.execute()]
 
 
 @unavailable()

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from candles import window
 from candles.models import Gap
-from candles.services.close import larger
 from candles.services.history import SETTLED_MS
+from candles.services.larger import larger
 from candles.services.record import Closed, record
 from exchanges import registry
 from exchanges.services import rest

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 
-from candles import ledger, window
+from candles import ledger
 from candles.audit import Verdict, judge
-from candles.fold import Folded, fold, fold_believed, widen
+from candles.fold import Folded, fold, fold_believed
 from candles.ledger import Bucket, Edge
 from candles.services.evidence import Evidence
+from candles.services.larger import larger
 from candles.services.record import Closed, record
 from candles.slab import Slab
-from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, LARGER_TIMEFRAMES, Candle, Quality, Timeframe
+from livermore.core.candle import BUCKET_MS, Candle, Quality
 from livermore.core.errors import FrameRejected
 from livermore.logs import event
 
@@ -131,28 +132,6 @@ def _edge(folded: Folded | None, verdict: Verdict, before: Edge | None) -> Edge 
     if folded.first_id is None or folded.last_id is None:
         return None
     return Edge(folded.first_id, folded.last_id, is_proven)
-
-
-def larger(changed: Iterable[Candle]) -> list[Closed]:
-    """The larger candles that the changed 5m candles complete; never one with a child missing."""
-    now_ms = _now_ms()
-    wanted = {
-        (c.exchange, c.symbol, timeframe, c.open_ms - c.open_ms % timeframe.ms)
-        for c in changed
-        if c.timeframe is BASE_TIMEFRAME
-        for timeframe in LARGER_TIMEFRAMES
-    }
-    found = []
-    for exchange, symbol, timeframe, open_ms in sorted(wanted):
-        end_ms = open_ms + timeframe.ms
-        needed = timeframe.ms // BUCKET_MS
-        if end_ms > now_ms or window.count(exchange, symbol, BASE_TIMEFRAME, open_ms, end_ms) < needed:
-            continue
-        parts = window.between(exchange, symbol, BASE_TIMEFRAME, open_ms, end_ms)
-        whole = widen(parts, Timeframe(timeframe))
-        # A child's revision only ever rises, whereas adopting a kline may forget how many trades there were.
-        found.append(Closed(whole, sum(part.revision for part in parts)))
-    return found
 
 
 def _log(candle: Candle, slabs: Sized, folded: Folded | None) -> None:

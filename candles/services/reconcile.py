@@ -19,7 +19,7 @@ from candles import compare
 from candles.models import Candle as Row
 from candles.models import Gap, Mismatch
 from candles.services.adopt import adopted
-from candles.services.close import larger
+from candles.services.larger import larger, overdue
 from candles.services.record import Closed, record
 from candles.services.repair import Repair
 from exchanges import registry
@@ -91,7 +91,7 @@ def reconcile(exchange: str, symbol: str, span_ms: tuple[int, int] | None = None
             break
         _Series(row, timeframe, done).reconcile(span_ms)
         if timeframe is BASE_TIMEFRAME:
-            done.changed += record(larger(done.changed))
+            done.changed += record(larger(done.changed) + overdue(exchange, symbol))
     event(
         log, "candles.reconciled", exchange=exchange, symbol=symbol, checked=done.checked, equal=done.equal,
         repairs=len(done.repairs),
@@ -154,7 +154,9 @@ class _Series:
         return list(gaps.values_list("from_ns", "to_ns"))
 
     def _is_in_repair(self, row: Row, gaps: Sequence[tuple[int, int]]) -> bool:
-        """Nobody vouches for a candle while its gap is being repaired; it is compared afterwards."""
+        """Nobody vouches for a candle that lacks a part, or while its gap is being repaired."""
+        if row.parts is not None and row.parts < self._timeframe.buckets:
+            return True
         start, end = row.open_ms * 1_000_000, (row.open_ms + self._timeframe.ms) * 1_000_000
         return any(from_ns < end and to_ns > start for from_ns, to_ns in gaps)
 

@@ -23,7 +23,7 @@ _QUALITY_RANK = {Quality.GAPPED: 0, Quality.PENDING: 1, Quality.EMPTY: 2, Qualit
 _VERSION = ["source_rank", "evidence", "confirmed", "quality_rank"]
 _CONTENT = ["open", "high", "low", "close", "volume", "turnover", "taker_buy_volume", "trades"]
 _KEY = ["symbol_id", "timeframe", "open_ms"]
-_CHANGING = [*_CONTENT, "source", "quality", "reason", *_VERSION, "recorded_ms"]
+_CHANGING = [*_CONTENT, "parts", "source", "quality", "reason", *_VERSION, "recorded_ms"]
 _FIELDS = [*_KEY, *_CHANGING, "revision"]
 
 _Key = tuple[int, str, int]
@@ -69,9 +69,9 @@ def _row(closed: Closed, symbol_id: int) -> list[Any]:
     c = closed.candle
     return [
         symbol_id, str(c.timeframe), c.open_ms, _stored(c.open), _stored(c.high), _stored(c.low), _stored(c.close),
-        _stored(c.volume), _stored(c.turnover), _stored(c.taker_buy_volume), c.trades, str(c.source), str(c.quality),
-        str(c.reason or ""), _source_rank(c), closed.evidence, closed.confirmed, _QUALITY_RANK[c.quality],
-        time.time_ns() // 1_000_000, c.revision,
+        _stored(c.volume), _stored(c.turnover), _stored(c.taker_buy_volume), c.trades, c.parts, str(c.source),
+        str(c.quality), str(c.reason or ""), _source_rank(c), closed.evidence, closed.confirmed,
+        _QUALITY_RANK[c.quality], time.time_ns() // 1_000_000, c.revision,
     ]  # fmt: skip
 
 
@@ -98,6 +98,8 @@ def _upsert(rows: list[list[Any]]) -> set[_Key]:
         f"(candles.{name} = excluded.{name} OR (candles.{name} IS NULL AND excluded.{name} IS NULL))"
         for name in _CONTENT
     )
+    # Made of more parts is another content; made of parts or not is none.
+    same += " AND COALESCE(candles.parts, excluded.parts, 0) = COALESCE(excluded.parts, candles.parts, 0)"
     updates = ", ".join(f"{name} = excluded.{name}" for name in _CHANGING)
     new, old = (", ".join(f"{table}.{name}" for name in _VERSION) for table in ("excluded", "candles"))
     # The names are constants of this module; every value is a parameter.

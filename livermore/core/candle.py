@@ -28,6 +28,11 @@ class Timeframe(StrEnum):
         """Length in milliseconds."""
         return _LENGTH_MS[self]
 
+    @property
+    def buckets(self) -> int:
+        """How many 5m buckets it is made of."""
+        return _LENGTH_MS[self] // _LENGTH_MS[Timeframe.M5]
+
     @classmethod
     def parse(cls, text: str) -> Timeframe:
         """Raises `InvalidInput` that lists what exists."""
@@ -116,6 +121,7 @@ class Candle:
     source: Source = Source.TRADES
     quality: Quality = Quality.CLEAN
     reason: Reason | None = None
+    parts: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.low <= self.open <= self.high and self.low <= self.close <= self.high):
@@ -156,6 +162,9 @@ class Candle:
         }
         if self.reason is not None:
             fields["reason"] = str(self.reason)
+        if self.parts is not None:
+            fields["coverage"] = f"{self.parts}/{self.timeframe.buckets}"
+            fields["complete"] = self.parts == self.timeframe.buckets
         return fields
 
     @classmethod
@@ -179,6 +188,7 @@ class Candle:
             source=Source(f["source"]),
             quality=Quality(f["quality"]),
             reason=Reason(f["reason"]) if f.get("reason") else None,
+            parts=int(f["coverage"].partition("/")[0]) if f.get("coverage") else None,
         )
 
 
