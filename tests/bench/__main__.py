@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import django
@@ -26,7 +27,7 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "livermore.settings")
     django.setup()
     # Both need Django's settings, so they cannot be imported before.
-    from tests.bench import end_to_end, stages
+    from tests.bench import closing, end_to_end, stages
     from tests.support.trades import make
 
     runs = []
@@ -50,11 +51,29 @@ def main() -> int:
     print(f"{'stage alone, in one process':<52}{'CPU µs/frame':>14}")
     for name, us in alone.items():
         print(f"{name:<52}{us:>14.2f}")
+    border = closing.run()
+    print(
+        f"\n{closing.SYMBOLS:,} symbols closed at one border, {closing.WORKERS} workers: published after "
+        f"{border.published_s:.2f} s   target ≤ 2.0"
+    )
+    print(
+        f"one bucket of {closing.BIG:,} trades, read, folded and audited: {border.big_cpu_s:.2f} s of CPU   target ≤ 1.0"
+    )
+    print(f"slabs: {border.bytes_per_trade:.1f} bytes a trade   design 18–26")
     exact = all(r.exact == r.candles for r in runs)
     print(f"\ncandles equal to the truth: {'all' if exact else 'NOT ALL'}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(
-        json.dumps({"frames": median.frames, "cpu_us": total, "processes": dict(rows), "stages": alone}, indent=2)
+        json.dumps(
+            {
+                "frames": median.frames,
+                "cpu_us": total,
+                "processes": dict(rows),
+                "stages": alone,
+                "border": asdict(border),
+            },
+            indent=2,
+        )
     )
     return 0 if exact else 1
 
