@@ -57,7 +57,8 @@ def main() -> int:
         f"{border.published_s:.2f} s   target ≤ 2.0"
     )
     print(
-        f"one bucket of {closing.BIG:,} trades, read, folded and audited: {border.big_cpu_s:.2f} s of CPU   target ≤ 1.0"
+        f"one bucket of {closing.BIG:,} trades, read, folded and audited: {border.big_cpu_s:.2f} s of CPU   "
+        "target ≤ 1.0"
     )
     print(f"slabs: {border.bytes_per_trade:.1f} bytes a trade   design 18–26")
     exact = all(r.exact == r.candles for r in runs)
