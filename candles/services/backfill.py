@@ -52,6 +52,7 @@ def plan(
     for symbol in symbols:
         for timeframe in timeframes:
             end_ms = min(settled_end(timeframe), to_ms or settled_end(timeframe))
+            end_ms -= end_ms % timeframe.ms
             start_ms = end_ms - window.KEPT * timeframe.ms if from_ms is None else from_ms
             start_ms = unlisted.skip(exchange, symbol.name, timeframe, start_ms)
             stored = CandleRow.objects.filter(symbol=symbol, timeframe=str(timeframe))

@@ -15,6 +15,7 @@ from candles.models import Candle as CandleRow
 from candles.planning import Plan, pages
 from candles.services import backfill
 from candles.services.backfill import Backfill
+from candles.services.history import SETTLED_MS
 from candles.services.record import Closed, record
 from exchanges import ratelimit, registry
 from exchanges.models import Exchange
@@ -40,10 +41,14 @@ PRICES = ("open", "high", "low", "close")
 
 
 class Market:
-    """Every venue: BTC traded, then idle, then traded again, up to now; `asked` counts REST answers by path."""
+    """Every venue: BTC traded, then idle, then traded again; `asked` counts REST answers by path.
+
+    `end_ms` is settled whatever the clock says next: the market stands still, and bars that end later are not in it.
+    """
 
     def __init__(self, running: Running, open_ms: int) -> None:
         self.sim, self.open_ms = running, open_ms
+        self.end_ms = open_ms + (TRADED + IDLE + AFTER - 1) * BUCKET_MS
         self.asked: Counter[str] = Counter()
         for server in running.simulation.servers.values():
             self._count(server.venue)
@@ -56,6 +61,11 @@ class Market:
             return honest(request)
 
         venue.answer = answer
+
+    def plan(self, slug: str, symbols: list[ExchangeSymbol], timeframes: list[Timeframe], bars: int = 0) -> Plan:
+        """Of the newest so many 5m bars, or of the usual."""
+        from_ms = self.end_ms - bars * BUCKET_MS if bars else None
+        return backfill.plan(slug, symbols, timeframes, from_ms, self.end_ms)
 
     @property
     def klines_asked(self) -> int:
@@ -115,7 +125,7 @@ def test_every_bar_is_there_once_and_idle_ones_are_flat(market, slug, bars):
     """D19: five venues, idle intervals inside a page, at its beginning, at its end, and filling one."""
     symbol = btc(slug)
     before = market.klines_asked
-    planned = cut(backfill.plan(slug, [symbol], [FIVE], market.open_ms - 4 * BUCKET_MS), bars)
+    planned = cut(backfill.plan(slug, [symbol], [FIVE], market.open_ms - 4 * BUCKET_MS, market.end_ms), bars)
     end_ms = planned.series[0].to_ms
     work = done(planned)
     found = stored(symbol)
@@ -136,7 +146,7 @@ def test_every_bar_is_there_once_and_idle_ones_are_flat(market, slug, bars):
 def test_every_timeframe_in_as_many_requests_as_planned_and_then_in_none(market, slug):
     symbol = btc(slug)
     before = market.klines_asked
-    planned = backfill.plan(slug, [symbol], list(Timeframe))
+    planned = market.plan(slug, [symbol], list(Timeframe))
     work = done(planned)
     assert market.klines_asked - before == work.calls == planned.calls
     for series in planned.series:
@@ -145,17 +155,16 @@ def test_every_timeframe_in_as_many_requests_as_planned_and_then_in_none(market,
         assert len(opens) == (series.to_ms - series.from_ms) // series.timeframe.ms or series.timeframe is Timeframe.D1
         newest = window.newest(slug, symbol.name, series.timeframe, window.KEPT)
         assert [candle.open_ms for candle in newest] == opens[-window.KEPT :]
-    assert backfill.plan(slug, [symbol], list(Timeframe)).calls == 0
-    assert not CandleRow.objects.filter(open_ms__gt=now_ms() - BUCKET_MS).exists()
+    assert market.plan(slug, [symbol], list(Timeframe)).calls == 0
 
 
 def test_only_holes_are_fetched_and_what_is_there_is_not_written_again(market):
     symbol = btc("coinbase")
-    done(backfill.plan("coinbase", [symbol], [FIVE]))
-    holes = [past(n) for n in (3, 4, 7, 40, 600)]
+    done(market.plan("coinbase", [symbol], [FIVE]))
+    holes = [market.end_ms - n * BUCKET_MS for n in (3, 4, 7, 40, 600)]
     CandleRow.objects.filter(open_ms__in=holes).delete()
     CandleRow.objects.update(recorded_ms=1)
-    planned = backfill.plan("coinbase", [symbol], [FIVE])
+    planned = market.plan("coinbase", [symbol], [FIVE])
     assert (planned.missing, planned.calls) == (5, 2)
     assert done(planned).bars == 5
     written = CandleRow.objects.exclude(recorded_ms=1).order_by("-open_ms")
@@ -165,10 +174,19 @@ def test_only_holes_are_fetched_and_what_is_there_is_not_written_again(market):
 def test_the_time_before_a_market_was_listed_is_asked_for_once(market):
     symbol = btc("binance_us")
     long_ago = now_ms() - 600 * Timeframe.D1.ms
-    work = done(backfill.plan("binance_us", [symbol], [Timeframe.H4], long_ago))
+    work = done(backfill.plan("binance_us", [symbol], [Timeframe.H4], long_ago, market.end_ms))
     assert 0 < work.bars < work.plan.missing  # the simulators know 500 days
-    assert backfill.plan("binance_us", [symbol], [Timeframe.H4], long_ago).calls == 0
-    assert backfill.plan("binance_us", [symbol], [Timeframe.H4], long_ago - Timeframe.D1.ms).calls > 0
+    assert backfill.plan("binance_us", [symbol], [Timeframe.H4], long_ago, market.end_ms).calls == 0
+    assert backfill.plan("binance_us", [symbol], [Timeframe.H4], long_ago - Timeframe.D1.ms, market.end_ms).calls > 0
+
+
+@pytest.mark.parametrize("slug", VENUES)
+def test_what_still_forms_or_is_not_settled_is_never_stored(market, slug):
+    symbol = btc(slug)
+    done(backfill.plan(slug, [symbol], list(Timeframe)))
+    for timeframe in Timeframe:
+        newest = max(stored(symbol, timeframe))
+        assert newest + timeframe.ms + SETTLED_MS <= now_ms() < newest + 2 * timeframe.ms + 2 * BUCKET_MS
 
 
 def test_an_interval_of_the_past_is_not_exceeded(market):
@@ -189,13 +207,13 @@ def ours(symbol: ExchangeSymbol, row: CandleRow, **changed: Any) -> None:
 
 def test_where_the_venues_bars_meet_ours_they_are_compared_field_by_field(market, caplog):
     symbol, hour = btc("binance"), Timeframe.H1
-    done(backfill.plan("binance", [symbol], [hour]))
+    done(market.plan("binance", [symbol], [hour]))
     rows = list(stored(symbol, hour).values())
     CandleRow.objects.all().delete()
     ours(symbol, rows[-1])
     ours(symbol, rows[-5], volume=rows[-5].volume + 1, high=rows[-5].high + 1)
     with caplog.at_level(logging.WARNING):
-        work = done(backfill.plan("binance", [symbol], [hour]))
+        work = done(market.plan("binance", [symbol], [hour]))
     assert (work.joints, work.differing) == (2, 1)
     (line,) = [r for r in caplog.records if r.message == "backfill.joint_differs"]
     assert line.fields["open"] == rows[-5].open_ms
@@ -220,7 +238,7 @@ def test_the_budgets_turn_is_waited_for(market, monkeypatch):
             raise
 
     monkeypatch.setattr(ratelimit.SharedBudget, "spend", counted)
-    work = done(cut(backfill.plan("coinbase", [symbol], [FIVE], past(12)), 1))
+    work = done(cut(market.plan("coinbase", [symbol], [FIVE], 12), 1))
     assert (work.calls, work.bars) == (12, 12)
     assert refused
 
@@ -229,7 +247,7 @@ def test_passing_trouble_is_tried_again(market, monkeypatch):
     monkeypatch.setattr(backfill, "RETRY_S", (0, 0))
     symbol = btc("mexc")
     market.sim.fault("mexc", "rest_status", status=503, count=2)
-    work = done(backfill.plan("mexc", [symbol], [FIVE], past(20)))
+    work = done(market.plan("mexc", [symbol], [FIVE], 20))
     assert (work.calls, work.bars) == (1, 20)
 
 
@@ -237,14 +255,14 @@ def test_a_series_that_is_not_served_does_not_end_the_others(market):
     symbol = btc("binance")
     gone = ExchangeSymbol(exchange_id="binance", native="GONEUSDT", base="GONE", quote="USDT")
     gone.save()
-    work = done(backfill.plan("binance", [gone, symbol], [FIVE], past(20)))
+    work = done(market.plan("binance", [gone, symbol], [FIVE], 20))
     assert work.bars == 20
     assert [text.split(":")[0] for text in work.refused] == ["GONE-USDT 5m"]
 
 
 def test_a_venue_that_may_not_be_contacted_is_not(market, settings):
     symbol = btc("binance")
-    planned = backfill.plan("binance", [symbol], [FIVE])
+    planned = market.plan("binance", [symbol], [FIVE])
     settings.EXCHANGE_ENDPOINTS, settings.LIVERMORE_REGION = {}, "US-CA"
     with pytest.raises(GeoBlocked):
         Backfill(planned).run()
@@ -252,7 +270,7 @@ def test_a_venue_that_may_not_be_contacted_is_not(market, settings):
 
 def test_what_is_left_is_told_at_any_time(market):
     symbol = btc("binance")
-    planned = backfill.plan("binance", [symbol], list(Timeframe))
+    planned = market.plan("binance", [symbol], list(Timeframe))
     work = Backfill(planned)
     assert 0 < work.left_s() < 60
     work.run()

@@ -71,7 +71,7 @@ def test_wrong_input_is_one_line_that_names_what_is_accepted(symbols, arguments,
 
 
 def test_what_is_stored_is_told_and_indicators_follow(symbols, settings, redis_state):
-    open_ms = int(time.time() * 1000) // 3_600_000 * 3_600_000 - 120 * 3_600_000
+    open_ms = int(time.time() * 1000) // 3_600_000 * 3_600_000 - 121 * 3_600_000
     prices = ["10", "12", "9", "11", "5"]
     rows = [[open_ms + n * 3_600_000, *prices, 0, "50", 7, "2", "20", "0"] for n in range(120)]
     with http_server(lambda asked: Answer(rows)) as server:
