@@ -57,9 +57,14 @@ def differences(candle: Candle, kline: Kline, arithmetic: Arithmetic | None = No
     return found
 
 
-def mask(names: dict[str, Difference]) -> int:
+def mask(found: dict[str, Difference]) -> int:
     """One bit a field."""
-    return sum(1 << position for position, name in enumerate(FIELDS) if name in names)
+    return sum(1 << at for at, name in enumerate(FIELDS) if name in found)
+
+
+def names(mask: int | None) -> list[str] | None:
+    """The fields of a mask; None where nothing has been compared."""
+    return None if mask is None else [name for at, name in enumerate(FIELDS) if mask >> at & 1]
 
 
 def flat(open_ms: int, price: Decimal) -> Kline:

@@ -27,8 +27,9 @@ class Candle(models.Model):
     source is trusted, how many executions it is made of, how many of those the venue's REST confirmed, and
     how good its quality is.
 
-    `checked_ms`: when it was last compared with the venue's kline. `differed` and `differs` are masks of
-    `compare.FIELDS`: what differed the first time, and what differs since the last; None before.
+    `first_id` and `last_id` are those of its trades, where the venue numbers them. `checked_ms`: when it was
+    last compared with the venue's kline. `differed` and `differs` are masks of `compare.FIELDS`: what differed
+    the first time, and what differs since the last; None before.
     """
 
     symbol = models.ForeignKey(ExchangeSymbol, models.PROTECT, related_name="candles")
@@ -50,6 +51,8 @@ class Candle(models.Model):
     source_rank = models.SmallIntegerField(default=0)
     evidence = models.BigIntegerField(default=0)
     confirmed = models.BigIntegerField(default=0)
+    first_id = models.BigIntegerField(null=True)
+    last_id = models.BigIntegerField(null=True)
     quality_rank = models.SmallIntegerField(default=0)
     recorded_ms = models.BigIntegerField(default=0)
     checked_ms = models.BigIntegerField(db_default=0)

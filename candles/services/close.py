@@ -66,7 +66,7 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
             if before is not None and not before.is_proven and before.last + 1 == edge.first:
                 again.append(earlier)
         if candle is not None:
-            closed.append(Closed(candle, folded.trades if folded else 0, folded.confirmed if folded else 0))
+            closed.append(_closed(candle, folded))
             evidence.remember(candle)
             _log(candle, slabs, folded)
     result.candles = record(closed)
@@ -132,6 +132,12 @@ def _edge(folded: Folded | None, verdict: Verdict, before: Edge | None) -> Edge 
     if folded.first_id is None or folded.last_id is None:
         return None
     return Edge(folded.first_id, folded.last_id, is_proven)
+
+
+def _closed(candle: Candle, folded: Folded | None) -> Closed:
+    if folded is None:
+        return Closed(candle, 0)
+    return Closed(candle, folded.trades, folded.confirmed, (folded.first_id, folded.last_id))
 
 
 def _log(candle: Candle, slabs: Sized, folded: Folded | None) -> None:

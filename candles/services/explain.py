@@ -90,8 +90,8 @@ def explain(symbol: ExchangeSymbol, timeframe: Timeframe, open_ms: int) -> Expla
         parts=parts,
         gaps=list(gaps.order_by("from_ns")),
         case=Mismatch.objects.filter(symbol=symbol, timeframe=str(timeframe), open_ms=open_ms).first(),
-        differed=_names(row.differed),
-        differs=_names(row.differs),
+        differed=compare.names(row.differed),
+        differs=compare.names(row.differs),
     )
 
 
@@ -125,6 +125,3 @@ def _is_refolded(symbol: ExchangeSymbol, row: Row, slabs: dict[str, Slab]) -> bo
     names = [name for name in compare.FIELDS if name != "turnover"]
     return folded is not None and all(getattr(folded, name) == getattr(row, name) for name in names)
 
-
-def _names(mask: int | None) -> list[str] | None:
-    return None if mask is None else [name for at, name in enumerate(compare.FIELDS) if mask >> at & 1]

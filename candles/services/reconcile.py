@@ -173,7 +173,9 @@ class _Series:
             for row, candle, kline in equal
             if (proven := self._proven(candle, kline)) != candle
         }
-        standing = record([Closed(proven, row.evidence, row.evidence) for row, proven in better.values()])
+        standing = record(
+            [Closed(proven, row.evidence, row.evidence, (row.first_id, row.last_id)) for row, proven in better.values()]
+        )
         self._done.changed += standing
         for candle in standing:
             row, proven = better[candle.open_ms]

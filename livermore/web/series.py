@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from candles import window
+from candles import compare, window
 from candles.indicators.bars import Bars
 from candles.indicators.registry import indicator
 from candles.models import Candle as StoredCandle
 from exchanges.state import state_redis
 from livermore.core import keys
-from livermore.core.candle import Candle, Timeframe
+from livermore.core.candle import BASE_TIMEFRAME, Candle, Timeframe
 from livermore.web.observed import now_ms
 from livermore.web.state import texts
 from symbols.models import ExchangeSymbol
@@ -74,6 +74,28 @@ def forming(market: ExchangeSymbol, timeframe: Timeframe) -> dict[str, Any] | No
 def public(candle: Candle, now: int) -> dict[str, Any]:
     """A closed candle as in contract §4, with its age: how long ago it ended."""
     return candle.public() | {"age_ms": max(0, now - candle.open_ms - candle.timeframe.ms)}
+
+
+def provenance(market: ExchangeSymbol, timeframe: Timeframe, candles: Sequence[Candle]) -> dict[int, dict[str, Any]]:
+    """By open: what stands behind these closed candles, as the table says (`candles.models.Candle`)."""
+    if not candles:
+        return {}
+    rows = StoredCandle.objects.filter(
+        symbol=market, timeframe=timeframe, open_ms__range=(candles[0].open_ms, candles[-1].open_ms)
+    )
+    return {
+        row.open_ms: {
+            "executions": row.evidence if row.timeframe == BASE_TIMEFRAME else None,
+            "confirmed": row.confirmed,
+            "first_id": row.first_id,
+            "last_id": row.last_id,
+            "recorded_ms": row.recorded_ms,
+            "compared_ms": row.checked_ms or None,
+            "differed": compare.names(row.differed),
+            "differs": compare.names(row.differs),
+        }
+        for row in rows
+    }
 
 
 def indicator_rows(

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from candles import ledger, slab
 from candles.ledger import Bucket
-from candles.models import Gap
+from candles.models import Candle, Gap
 from candles.services.close import close
 from exchanges.models import Exchange
 from exchanges.recording import FORMAT, Header, Writer
@@ -58,6 +58,8 @@ def test_a_candle_names_its_batches_and_folds_again(candles, capsys):
         "c0ffee:8": sum(one in candles[300:] for one in inside),
     }
     assert said["refolds_to_itself"] is True
+    row = Candle.objects.get(timeframe="5m", open_ms=middle_ms)
+    assert (row.first_id, row.last_id, row.evidence) == (inside[0].id, inside[-1].id, len(inside))
     assert (said["checked_ms"], said["differs"], said["mismatch"], said["gaps"]) == (None, None, None, [])
     lines = run(capsys, "explain_candle", AT, NAME, str(middle_ms))
     assert "folded again they make this candle" in lines

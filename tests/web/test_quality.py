@@ -84,6 +84,19 @@ def test_gaps_are_listed_newest_first_and_paged(browser: Client, candles: Any) -
     assert (score["gaps"], score["open_gaps"], score["gap_s"]) == (3, 1, 15.0)
 
 
+def test_a_candle_says_what_stands_behind_it_when_asked(browser: Client, candles: Any) -> None:
+    Candle.objects.filter(differs__gt=0).update(first_id=5, last_id=9, evidence=5, confirmed=4, checked_ms=7)
+    path = "candles/kucoin/BTC-USDT?limit=100"
+    assert all("provenance" not in candle for candle in read(browser, path)["candles"])
+    found = {c["open_time"]: c["provenance"] for c in read(browser, f"{path}&include=provenance")["candles"]}
+    assert len(found) == 9
+    (unlike,) = [one for one in found.values() if one["differs"]]
+    assert (unlike["first_id"], unlike["last_id"], unlike["executions"], unlike["confirmed"]) == (5, 9, 5, 4)
+    assert (unlike["differs"], unlike["differed"], unlike["compared_ms"]) == (["close", "volume"],) * 2 + (7,)
+    assert found[past(12)]["differed"] is None
+    assert browser.get(f"/api/v1/{path}&include=everything").status_code in (400, 422)
+
+
 def test_an_unknown_exchange_is_named_with_the_nearest(browser: Client) -> None:
     answer = browser.get("/api/v1/gaps?exchange=kukoin")
     assert answer.status_code == 404

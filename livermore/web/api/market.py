@@ -44,11 +44,18 @@ def list_candles(
     from_ms: Annotated[int | None, Query(alias="from")] = None,
     to_ms: Annotated[int | None, Query(alias="to")] = None,
     limit: Limit = series.DEFAULT_LIMIT,
+    include: Annotated[str, Query(pattern="^(provenance)?$")] = "",
 ) -> dict[str, Any]:
-    """Closed candles whose open lies in `[from, to)` (epoch ms), oldest first, and the forming one."""
+    """Closed candles whose open lies in `[from, to)` (epoch ms), oldest first, and the forming one.
+
+    With `include=provenance` each says how many executions it is made of and how many of them the venue
+    confirmed, its first and last trade id, when it was recorded and compared, and in which fields it differed
+    from the venue's own.
+    """
     frame = markets.timeframe(timeframe)
     market = markets.market(exchange, symbol)
     found = series.read(market, frame, limit=limit, from_ms=from_ms, to_ms=to_ms)
+    behind = series.provenance(market, frame, found.candles) if include else {}
     now = now_ms()
     return {
         "exchange": exchange,
@@ -56,7 +63,7 @@ def list_candles(
         "timeframe": frame,
         "now_ms": now,
         "sources": {"window": found.from_window, "database": found.from_database},
-        "candles": [series.public(c, now) for c in found.candles],
+        "candles": [series.public(c, now) | _behind(behind, c.open_ms) for c in found.candles],
         "forming": series.forming(market, frame),
     }
 
@@ -86,6 +93,10 @@ def list_indicator(
         "rows": rows,
         "latest": latest,
     }
+
+
+def _behind(known: dict[int, dict[str, Any]], open_ms: int) -> dict[str, Any]:
+    return {"provenance": known[open_ms]} if open_ms in known else {}
 
 
 def _symbol(row: ExchangeSymbol) -> dict[str, Any]:
