@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from exchanges.lifecycle import State
 from exchanges.running import Plan, Streaming, Wiring
 from exchanges.snapshot import StreamSnapshot
+from livermore.core.errors import Transient
 
 REPLACE_WITHIN_S = 30.0
 STOP_S = 8.0
@@ -24,6 +25,7 @@ class Engine:
     def __init__(self, wiring: Wiring, plan: Plan, names: Mapping[str, str], epoch: int) -> None:
         self._wiring, self._epoch = wiring, epoch
         self.plan, self.names = plan, dict(names)
+        self._newcomers: set[str] = set()  # streamed from now on, and nobody knows it yet
         self._successor: Streaming | None = None
         self._replace_by = 0.0
         self._started_ns = time.time_ns()
@@ -31,7 +33,11 @@ class Engine:
         self._stream = self._build(plan)
 
     def refresh(self, plan: Plan, names: Mapping[str, str]) -> None:
-        """Follow the row: other symbols are followed in place, other limits or addresses need a new stream."""
+        """Follow the row: other symbols are followed in place, other limits or addresses need a new stream.
+
+        Symbols that were not streamed before are told to `Wiring.started`, as the first ones are.
+        """
+        self._newcomers |= set(names.values()) - set(self.names.values())
         if (plan.limits, plan.endpoint) != (self.plan.limits, self.plan.endpoint):
             self.names = dict(names)
             self._replace(plan)
@@ -40,6 +46,7 @@ class Engine:
             for stream in self._streams():
                 stream.follow(list(names), names)
         self.plan = plan
+        self._announce()
 
     def tend(self) -> None:
         """Put the successor in place when it streams or took too long; may take some seconds."""
@@ -73,6 +80,14 @@ class Engine:
         """Close everything; False when something could not be published in time."""
         are_drained = [stream.stop(STOP_S) for stream in self._streams()]
         return all(are_drained)
+
+    def _announce(self) -> None:
+        if self._newcomers:
+            try:
+                self._wiring.started(self.plan.slug, tuple(sorted(self._newcomers)))
+            except Transient:
+                return  # told with the next refresh
+            self._newcomers.clear()
 
     def _build(self, plan: Plan) -> Streaming:
         stream = self._wiring.stream(plan, self.names, self._epoch)

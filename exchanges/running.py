@@ -78,7 +78,8 @@ class Wiring:
     """`universe` gives native → canonical names to stream; `sync` must fill it when it is empty.
 
     `plans` reads every exchange's row. `stream` builds (does not start) an engine for a plan, its names
-    and an epoch. `started` is called once per started stream with the exchange and its canonical names.
+    and an epoch. `started` is called with the exchange and canonical names, of every started stream and
+    of what comes to be streamed later.
     `locate` tells where this host is. `watch` sees every change of state in this process.
     """
 
