@@ -50,7 +50,8 @@ HANDSHAKE_WITHIN_S = 30.0
 class Link:
     """What every connection of a stream shares. `emit` takes batches and never blocks for long.
 
-    `connects` grants attempts to connect, failed ones included, for all processes of this address.
+    `connects` grants attempts to connect, failed ones included, for all processes of this address. `crashed` is told
+    an error that nobody foresaw.
     """
 
     venue: Venue
@@ -60,6 +61,7 @@ class Link:
     epoch: int
     emit: Callable[[FrameBatch], None]
     wake: Callable[[], None]
+    crashed: Callable[[Exception], None] = lambda error: None
 
 
 class Connection(threading.Thread):
@@ -128,6 +130,7 @@ class Connection(threading.Thread):
             # The top of a loop that must live: a bug of ours costs this connection, not the stream.
             event(log, "stream.crashed", logging.ERROR, venue=self._link.venue.slug, connection=self.id)
             log.exception("stream.crashed")
+            self._link.crashed(error)
             self.error = VenueUnavailable(f"{type(error).__name__}: {error}")
         try:
             self._flush()

@@ -178,16 +178,20 @@ class Host:
                 self.runners[slug].pilot.plan = plan
                 continue
             pilot = Pilot(plan, self.name, self.owner, self._wiring, self._where)
-            self.runners[slug] = Runner(pilot, autostart=slug in self._autostart or self._inherits(slug))
+            is_heir = self._inherits(slug, pilot)
+            self.runners[slug] = Runner(pilot, autostart=slug in self._autostart or is_heir)
             if is_running:
                 self.runners[slug].launch()
 
-    def _inherits(self, slug: str) -> bool:
+    def _inherits(self, slug: str, pilot: Pilot) -> bool:
         """Did a host of this name run it when it was killed? It was told to, and nobody told it to stop."""
         held = lease.holder(slug)
         if held is None or held.host != self.name or not is_dead(held.owner):
             return False
-        return observed.stream_state(slug).get("state") != State.PAUSED
+        told = observed.stream_state(slug)
+        pilot.crashes.load(told)
+        pilot.crashes.note(f"the process of host {self.name} died without a traceback: killed, or out of memory")
+        return told.get("state") != State.PAUSED
 
     def _beat(self) -> None:
         busy = [slug for slug, runner in self.runners.items() if runner.pilot.lease]

@@ -6,6 +6,7 @@
       │           REFUSED ◀── the venue refuses
       └─flushed── DRAINING ◀─ stop (any state but IDLE), lost (whoever holds the lease)
 
+A loop of crashes leads from whatever holds the lease, but for PAUSED, to DEGRADED: the rest between two tries.
 PAUSED keeps the lease and no socket, so `resume` leads to CONNECTING and not straight to STREAMING.
 A state that does not list an event forbids it.
 """
@@ -27,7 +28,7 @@ class State(StrEnum):
     CONNECTING = "connecting"
     SUBSCRIBING = "subscribing"
     STREAMING = "streaming"
-    DEGRADED = "degraded"  # streaming, but something is silent
+    DEGRADED = "degraded"  # streaming, but something is silent; or our code crashes in a loop and rests in between
     BACKING_OFF = "backing_off"
     PAUSED = "paused"
     REFUSED = "refused"  # final until someone starts it again
@@ -45,6 +46,7 @@ class Event(StrEnum):
     READY = "ready"
     SILENT = "silent"
     RECOVERED = "recovered"
+    CRASHING = "crashing"  # our own code, again and again
     CLOSED = "closed"
     RETRY = "retry"
     REFUSED = "refused"
@@ -61,6 +63,7 @@ _HAS_SOCKETS = {
     Event.CLOSED: State.BACKING_OFF,
     Event.REFUSED: State.REFUSED,
     Event.PAUSE: State.PAUSED,
+    Event.CRASHING: State.DEGRADED,
 }
 
 TABLE: Mapping[State, Mapping[Event, State]] = {
@@ -80,6 +83,7 @@ TABLE: Mapping[State, Mapping[Event, State]] = {
         Event.RETRY: State.CONNECTING,
         Event.REFUSED: State.REFUSED,
         Event.PAUSE: State.PAUSED,
+        Event.CRASHING: State.DEGRADED,
     },
     State.PAUSED: {**_HOLDS_LEASE, Event.RESUME: State.CONNECTING},
     State.REFUSED: {Event.START: State.CHECKING_GEO, Event.STOP: State.DRAINING},

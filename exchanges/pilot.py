@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from exchanges import lease, observed
+from exchanges.crashes import Crashes
 from exchanges.engine import Engine
 from exchanges.geo import Blocked, Location, Verdict
 from exchanges.lease import Lease, LeaseHeld
@@ -42,7 +43,8 @@ class Pilot:
         self.engine: Engine | None = None
         self.held_by = ""
         self._lost = ""
-        self._retry_at = self._refresh_at = 0.0
+        self._retry_at = self._refresh_at = self._rested_at = 0.0
+        self.crashes = Crashes()
         self._failures = 0
         self._is_announced = False
         self._report = Report()
@@ -94,6 +96,11 @@ class Pilot:
             found = lease.holder(self.plan.slug)
             self._lost = f"the lease went to host {found.host}" if found else "the lease was lost"
 
+    def crashed(self, error: Exception) -> None:
+        """A step failed for a reason nobody foresaw; in a loop of such the next has to wait."""
+        self.crashes.note(error)
+        self._rested_at = time.monotonic() + self.crashes.rest_s
+
     # ---- one step --------------------------------------------------------------------------------
 
     def advance(self) -> None:
@@ -102,6 +109,8 @@ class Pilot:
             why, self._lost = self._lost, ""
             self.stop("lease", why, Event.LOST, "lost")
             self.start("lease")
+        elif self._is_resting():
+            pass
         elif self.state is State.CHECKING_GEO:
             self._check()
         elif self.state in HOLDS_LEASE and self.state is not State.PAUSED:
@@ -110,6 +119,12 @@ class Pilot:
             else:
                 self._observe(self.engine)
                 self._refresh()
+
+    def _is_resting(self) -> bool:
+        """In a loop of crashes the state says so, and nothing is done before its time."""
+        if self.crashes.is_looping and Event.CRASHING in TABLE[self.state] and self.state is not State.DEGRADED:
+            self._enter(Event.CRASHING, "host", self.crashes.complaint)
+        return time.monotonic() < self._rested_at
 
     def _check(self) -> None:
         """Geography before any packet, then the lease."""
@@ -125,6 +140,7 @@ class Pilot:
             self._wait_for_lease(error)
         else:
             self._failures, self._is_announced, self._retry_at = 0, False, 0.0
+            self._rested_at = time.monotonic() + self.crashes.rest_s  # after a loop of processes that were killed
             self._enter(Event.ALLOWED, "geo", said.why)
 
     def _wait_for_lease(self, error: LeaseHeld) -> None:
@@ -173,7 +189,11 @@ class Pilot:
         seen = engine.snapshot()
         if seen.state not in TABLE or seen.state == State.PAUSED:
             return  # "stopped", or a pause that just ended
+        self.crashes.take(seen.crashes)
         target = State(seen.state)
+        if self.crashes.is_looping and target is not State.REFUSED:
+            self.reason = self.crashes.complaint
+            return
         if target is State.REFUSED:
             self._refuse(f"{self.plan.title} refuses this host: {seen.reason}", Event.REFUSED)
             return

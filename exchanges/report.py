@@ -8,6 +8,7 @@ from itertools import islice
 from statistics import median
 from typing import Any, Protocol
 
+from exchanges.crashes import Crashes
 from exchanges.lease import Lease
 from exchanges.lifecycle import State
 from exchanges.running import Plan
@@ -30,6 +31,7 @@ class Reported(Protocol):
     reason: str
     lease: Lease | None
     held_by: str
+    crashes: Crashes
 
     @property
     def config_version(self) -> int: ...
@@ -76,6 +78,7 @@ class Report:
             "spooled_bytes": now.spooled_bytes,
             "spooled_from_ms": now.spooled_from_ns // 1_000_000 if now.spooled_from_ns else None,
             "errors": now.errors,
+            **source.crashes.fields(),
         }
 
     def _measure(self, exchange: str, frames: int, symbols: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from exchanges.geo import Blocked
 from exchanges.inbox import Inbox
 from exchanges.lifecycle import HOLDS_LEASE, IS_LIVE, TABLE, Event, State
 from exchanges.pilot import Pilot
-from livermore.core.errors import StoreUnavailable
+from livermore.core.errors import LivermoreError, StoreUnavailable
 from livermore.logs import event as log_event
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class Runner:
                     fields = {"exchange": self.pilot.plan.slug, "error": error}
                     log.error("exchange.step_failed", exc_info=not is_away, extra={"fields": fields})
                 is_failing = True
+                if not isinstance(error, LivermoreError):
+                    self.pilot.crashed(error)
                 self._ending.wait(1.0)
         try:
             self.pilot.stop("host", "its host stops")

@@ -98,6 +98,8 @@ class Slot:
 
 def progress(slots: Sequence[Slot]) -> tuple[str, str]:
     """State and reason of a stream whose slots do not all stream."""
+    if not slots:
+        return "connecting", "no symbols to stream"
     reason = next((s.complaint for s in slots if s.since_ns is None and s.complaint), "")
     if any(s.since_ns is not None for s in slots):
         return "degraded", reason

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from exchanges.crashes import Crash
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSnapshot:
@@ -14,6 +16,7 @@ class StreamSnapshot:
     counts the symbols whose connection has every acknowledgement, `receiving` those of them that brought a trade
     within their usual pauses or are proven by REST to have had none. `spooled` batches wait for the broker, in memory
     and on disk; `spooled_from_ns` is when the oldest frame of them was received.
+    `crashes` are the newest of its threads.
     """
 
     state: str
@@ -30,3 +33,4 @@ class StreamSnapshot:
     spooled: int = 0
     spooled_bytes: int = 0
     spooled_from_ns: int | None = None
+    crashes: tuple[Crash, ...] = ()

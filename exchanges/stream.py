@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from exchanges.connection import HANDSHAKE_WITHIN_S, Connection, Link
+from exchanges.crashes import Crashes
 from exchanges.outbox import Outbox
 from exchanges.placement import place
 from exchanges.silence import PATIENCE_S
@@ -57,12 +58,13 @@ class Stream:
         self._venue, self._limits, self._names, self._report = venue, limits, dict(names), report
         self._outbox = Outbox(publish, self._shed, spool=spool)
         self._wake = threading.Event()
-        self._link = Link(venue, rest, limits, connects, epoch, self._emit, self._wake.set)
+        self._crashes = Crashes()
+        self._link = Link(venue, rest, limits, connects, epoch, self._emit, self._wake.set, self._crashes.note)
         self._slots: list[Slot] = []
         self._lock = threading.RLock()
-        self._vigil = Vigil(venue, rest, self._slots, self._lock, self._missed, self._wake.set, patience_s)
-        self._is_running, self._is_paused, self._refusal = False, False, ""
-        self._errors = 0
+        wake, slots = self._wake.set, self._slots
+        self._vigil = Vigil(venue, rest, slots, self._lock, self._missed, wake, patience_s, self._crashes)
+        self._is_running, self._is_paused, self._refusal, self._errors = False, False, "", 0
         self._place(natives)
         self._thread = threading.Thread(target=self._supervise, name=f"{venue.slug}-stream", daemon=True)
 
@@ -121,7 +123,6 @@ class Stream:
         with self._lock:
             slots = [s for s in self._slots if s.natives]
             live = [s for s in slots if s.since_ns is not None]
-            since = [s.since_ns for s in live if s.since_ns is not None]
             acked = sum(len(s.natives) - len(s.refused) for s in live)
             connections = self._connections()
             state, reason = self._state(slots, live)
@@ -133,10 +134,11 @@ class Stream:
                 acked=acked,
                 receiving=min(self._vigil.receiving, acked),
                 frames=sum(s.frames for s in self._slots),
-                since_ns=max(since) if slots and len(live) == len(slots) else None,
+                since_ns=max(s.since_ns or 0 for s in live) if slots and len(live) == len(slots) else None,
                 last_frame_ns=max((c.last_frame_ns for c in connections), default=0),
                 errors=self._errors + self._outbox.failures,
                 **self._outbox.figures(),
+                crashes=self._crashes.newest(),
             )
 
     def _state(self, slots: list[Slot], live: list[Slot]) -> tuple[str, str]:
@@ -146,25 +148,28 @@ class Stream:
             return "stopped", ""
         if self._is_paused:
             return "paused", "asked to pause"
-        if not slots:
-            return "connecting", "no symbols to stream"
-        if len(live) == len(slots):
+        if slots and len(live) == len(slots):
             return ("degraded", complaint) if (complaint := self._vigil.complaint) else ("streaming", "")
         return progress(slots)
 
     # ---- the supervising thread ------------------------------------------------------------------
 
     def _supervise(self) -> None:
+        rested_s = 0.0
         while self._is_running:
             self._wake.wait(0.1)
             self._wake.clear()
+            if time.monotonic() < rested_s:
+                continue
             try:
                 with self._lock:
                     for slot in list(self._slots):
                         self._tend(slot)
-            except Exception:
+            except Exception as error:
                 # The top of a loop that must live.
                 log.exception("stream.supervisor_failed")
+                self._crashes.note(error)
+                rested_s = time.monotonic() + self._crashes.rest_s
 
     def _tend(self, slot: Slot) -> None:
         """Bring one slot a step closer to a streaming connection."""
@@ -281,8 +286,7 @@ class Stream:
         with self._lock:
             slot = next((s for s in self._slots if batch.connection in s.ids), None)
             natives = slot.natives if slot is not None else tuple(self._names)
-            from_ns = batch.arrivals[0][1] - CLOCK_MARGIN_NS
-            self._gap(Cause.SHED, natives, from_ns, batch.received_ns, batch.connection)
+            self._gap(Cause.SHED, natives, batch.arrivals[0][1] - CLOCK_MARGIN_NS, batch.received_ns, batch.connection)
 
     def _missed(self, natives: Iterable[str], from_ns: int, to_ns: int, connection: str) -> None:
         self._gap(Cause.DISCONNECT, natives, from_ns - CLOCK_MARGIN_NS, to_ns, connection)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from exchanges.connection import Connection
+from exchanges.crashes import Crashes
 from exchanges.silence import Remedy, Silence
 from exchanges.slot import Slot
 from exchanges.venue import Rest, Venue
@@ -51,9 +52,10 @@ class Vigil:
         missed: Callable[[Iterable[str], int, int, str], None],
         wake: Callable[[], None],
         patience_s: float,
+        crashes: Crashes,
     ) -> None:
         self._venue, self._rest, self._slots, self._lock = venue, rest, slots, lock
-        self._missed, self._wake, self._patience_s = missed, wake, patience_s
+        self._missed, self._wake, self._patience_s, self._crashes = missed, wake, patience_s, crashes
         self._silence = Silence(patience_s)
         self._guard = threading.Lock()  # of the silence
         self._book = SymbolBook(venue.slug, _AsNamed())
@@ -96,9 +98,11 @@ class Vigil:
         while not self._ending.wait(self._patience_s / 30):
             try:
                 self._step()
-            except Exception:
+            except Exception as error:
                 # The top of a loop that must live.
                 log.exception("stream.vigil_failed")
+                self._crashes.note(error)
+                self._ending.wait(self._crashes.rest_s)
 
     def _step(self) -> None:
         now_ns = time.time_ns()

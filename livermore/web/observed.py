@@ -52,6 +52,10 @@ class StreamState:
     spooled: int | None
     spooled_bytes: int | None
     spooled_from_ms: int | None
+    crashes: int | None
+    crashed_ms: int | None
+    is_crashing: bool
+    traceback: str
     updated_ms: int | None
     drift: Drift
 
@@ -133,6 +137,10 @@ def state_of(row: Exchange, said: Mapping[str, str], odd: Drift) -> StreamState:
         spooled=_whole(said.get("spooled")),
         spooled_bytes=_whole(said.get("spooled_bytes")),
         spooled_from_ms=_whole(said.get("spooled_from_ms")),
+        crashes=_whole(said.get("crashes")),
+        crashed_ms=_whole(said.get("crashed_ms")),
+        is_crashing=_is_true(said.get("crash_looping"), otherwise=False),
+        traceback=said.get("traceback", ""),
         updated_ms=_whole(said.get("updated_ms")),
         drift=odd,
     )

@@ -60,7 +60,7 @@ def test_ten_thousand_random_events_never_take_an_edge_that_is_not_in_the_table(
             refused += 1
             assert state is before
             assert (before, event) in MISSING
-    assert taken > 1_000
+    assert taken > 900
     assert refused > 1_000
 
 

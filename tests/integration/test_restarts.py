@@ -1,4 +1,4 @@
-"""Redis, broker and state in one, is restarted five times while the venue trades on; every candle is still the truth."""
+"""Redis, broker and state in one, is restarted five times while the venue trades on; candles still equal the truth."""
 
 from __future__ import annotations
 

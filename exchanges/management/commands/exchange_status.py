@@ -27,7 +27,7 @@ _DAY = timedelta(days=1)
 _NUMBERS = (
     *("sockets", "wanted", "acked", "receiving", "frames"),
     *("epoch", "since_ms", "last_frame_ms", "config_version"),
-    *("spooled", "spooled_bytes", "spooled_from_ms"),
+    *("spooled", "spooled_bytes", "spooled_from_ms", "crashes", "crashed_ms"),
 )
 _FRACTIONS = ("frames_per_s", "lag_ms")
 _COLUMNS = ("exchange", "state", "holder", "region", "sockets", "wanted/acked/recv", "frames/s", "lag ms")
@@ -69,7 +69,8 @@ class Command(OneLineCommand):
             return [json.dumps(found)]
         now_ms = time.time_ns() // 1_000_000
         misfits = [f"{row.slug}: {line}" for row, its in zip(rows, odd, strict=True) for line in its.lines(now_ms)]
-        return table(found) + misfits
+        crashed = [f"{one['exchange']} crashed:\n{one['traceback']}" for one in found if one["crash_looping"]]
+        return table(found) + misfits + crashed
 
 
 def status(row: Exchange, odd: Drift) -> dict[str, Any]:
@@ -88,6 +89,8 @@ def status(row: Exchange, odd: Drift) -> dict[str, Any]:
         "row_version": row.config_version,
         **{name: int(told[name]) if told.get(name) else None for name in _NUMBERS},
         **{name: float(told[name]) if told.get(name) else None for name in _FRACTIONS},
+        "crash_looping": told.get("crash_looping") == "1",
+        "traceback": told.get("traceback") or None,
         "gaps_24h": Gap.objects.filter(exchange=row, opened_at__gte=since).count(),
         "open_gaps": Gap.objects.filter(exchange=row, closed_at=None).count(),
         "proven_24h": _proven(row, int(since.timestamp() * 1000)),
