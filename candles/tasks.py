@@ -21,6 +21,7 @@ from candles.services import (
     history,
     indicators,
     ingest,
+    rebuild,
     reconcile,
     repair,
     retention,
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 FINAL = (Refused, ProtocolError, InvalidInput)
 """A venue's answers that asking again does not change."""
 CLOSE_AT_ONCE = 100
+SERIES_AT_ONCE = 100
 SYNC_AGAIN_S = 600
 ROUND_S = 300
 """A comparison that could not begin for so long is left to the next round."""
@@ -197,6 +199,16 @@ def watch_store() -> None:
     for gap in failover.watch(now_ms):
         report_gap(gap)
     failover.seen(now_ms)
+    for exchange in failover.lacking():
+        rebuild_window.delay(exchange)
+
+
+@app.task(name="candles.rebuild_window", soft_time_limit=60, time_limit=80)
+def rebuild_window(exchange: str) -> None:
+    """Put an exchange's hot windows back from the database; what this leaves undone the next one does."""
+    done = rebuild.rebuild([exchange])
+    for at in range(0, len(done.series), SERIES_AT_ONCE):
+        _enqueue_indicators(exchange, done.series[at : at + SERIES_AT_ONCE])
 
 
 @app.task(name="candles.load_history", base=TryAgain)

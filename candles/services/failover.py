@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from candles.models import Candle
+from candles.services import rebuild
 from exchanges.services import streaming
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
@@ -19,6 +20,7 @@ MARGIN_MS = 5_000
 LOST_MS = 2 * BUCKET_MS
 """An empty Redis has lost at least the trades of the open bucket and of the one before it."""
 LIVELY_MS = 3 * BUCKET_MS
+LOOK_AGAIN_S = 60
 
 
 @unavailable()
@@ -44,6 +46,17 @@ def watch(now_ms: int) -> list[Gap]:
 def seen(now_ms: int) -> None:
     """Remember which servers hold the state, and when."""
     state_redis().set(keys.generation(), f"{_run_ids()}|{now_ms}")
+
+
+@unavailable()
+def lacking() -> list[str]:
+    """Exchanges whose hot windows are gone although the database has their candles; looked at once a minute.
+
+    An emptied Redis has forgotten that too, so there the look comes at once.
+    """
+    if not state_redis().set(keys.windows_looked(), 1, nx=True, ex=LOOK_AGAIN_S):
+        return []
+    return [slug for slug in streaming() if rebuild.is_lost(slug)]
 
 
 def _run_ids() -> str:

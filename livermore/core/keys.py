@@ -97,6 +97,11 @@ def generation() -> str:
     return "store:generation"
 
 
+def windows_looked() -> str:
+    """Gate: it was looked whether hot windows are gone."""
+    return "store:windows_looked"
+
+
 def quotes(base: str) -> str:
     """Hash `exchange|symbol` → newest prices with both clocks: input of the fast signals."""
     return f"quotes:{base}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
 import redis
 
+from candles import tasks, window
 from candles.services import failover
 from candles.services.record import Closed, record
 from livermore.core import keys
@@ -50,6 +52,25 @@ def test_an_empty_redis_has_lost_the_open_buckets(traded, redis_state):
     assert failover.watch(at_ms + 5)[0].to_ns == (at_ms + 5) * 1_000_000  # until it has been told
     failover.seen(at_ms)
     assert failover.watch(at_ms + 10) == []
+
+
+def test_windows_that_are_gone_are_rebuilt_and_their_indicators_too(traded, redis_state, redis_server):
+    failover.seen(now_ms())
+    assert failover.lacking() == []
+    redis_state.flushall()
+    streamed(redis_state, "binance", since_ms=past(5))  # the host says it again
+    tasks.watch_store()
+    with redis.Redis.from_url(redis_server.broker_url) as broker:
+        asked = [json.loads(message)["headers"] for message in broker.lrange("default", 0, -1)]
+    assert [(h["task"], h["argsrepr"]) for h in asked if "rebuild" in h["task"]] == [
+        ("candles.rebuild_window", "('binance',)")
+    ]
+    assert failover.lacking() == []  # a minute later again
+    tasks.rebuild_window("binance")
+    assert [c.open_ms for c in window.newest("binance", "BTC-USDT", Timeframe.M5, 9)] == [past(1)]
+    with redis.Redis.from_url(redis_server.broker_url) as broker:
+        (message,) = broker.lrange("candles", 0, 0)
+    assert json.loads(message)["headers"]["task"] == "candles.indicators"
 
 
 def test_a_restarted_server_may_have_lost_its_last_moments(tmp_path, settings):
