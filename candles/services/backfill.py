@@ -136,6 +136,7 @@ class Backfill:
         open_head: int | None = None
         newer: Page | None = None
         bars = self.bars
+        self.changed.append((self.plan.exchange, series.symbol, str(series.timeframe)))
         for page in series.pages:
             if newer is not None and page.to_ms != newer.from_ms:
                 open_head = None
@@ -143,7 +144,6 @@ class Backfill:
             newer = page
         if open_head is not None and newer is not None and newer.from_ms < series.from_ms + series.timeframe.ms:
             unlisted.remember(self.plan.exchange, series.symbol, series.timeframe, series.from_ms, open_head)
-        self.changed.append((self.plan.exchange, series.symbol, str(series.timeframe)))
         self._tell("backfill.done", series, calls=len(series.pages), bars=self.bars - bars)
 
     def _fetch_page(self, series: Series, page: Page, open_head: int | None) -> int | None:
