@@ -18,7 +18,7 @@ from candles.models import Gap as GapRow
 from exchanges import registry
 from exchanges.services import rest
 from exchanges.venue import Backfill
-from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, BUCKET_NS, Source
+from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, BUCKET_NS, Quality, Source
 from livermore.core.errors import FrameRejected
 from livermore.core.gap import Cause, Gap
 from livermore.core.trade import Trade
@@ -128,11 +128,11 @@ def _repair(exchange: str, symbol: str, from_ns: int, to_ns: int) -> Repair:
 
 
 def _since_last_recorded(gap: Gap, names: Sequence[str]) -> dict[str, int]:
-    """A start also misses whatever happened since each symbol's newest candle, while nothing ran."""
+    """A start also misses whatever happened since each symbol's newest whole candle, while nothing ran."""
     opens = Candle.objects.filter(
         symbol__exchange_id=gap.exchange, symbol__name__in=names, timeframe=str(BASE_TIMEFRAME),
         source=str(Source.TRADES), open_ms__gte=(gap.to_ns - LONGEST_NS) // 1_000_000,
-    )  # fmt: skip
+    ).exclude(quality=str(Quality.GAPPED))  # fmt: skip
     newest = opens.order_by().values_list("symbol__name").annotate(Max("open_ms"))
     bucket_ns = gap.from_ns - gap.from_ns % BUCKET_NS
     found = dict.fromkeys(names, bucket_ns)

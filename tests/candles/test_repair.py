@@ -193,9 +193,10 @@ def started(open_ms: int, *names: str) -> Gap:
     return Gap("toy", open_ms * NS, (open_ms + MINUTE_MS) * NS, Cause.START, names, "c")
 
 
-def recorded(name: str, open_ms: int, source: Source = Source.TRADES) -> None:
+def recorded(name: str, open_ms: int, source: Source = Source.TRADES, quality: Quality = Quality.CLEAN) -> None:
     prices = dict.fromkeys(("open", "high", "low", "close"), Decimal(1))
-    record([Closed(Candle("toy", name, Timeframe.M5, open_ms, **prices, volume=Decimal(1), source=source), 1)])
+    told = {"volume": Decimal(1), "source": source, "quality": quality}
+    record([Closed(Candle("toy", name, Timeframe.M5, open_ms, **prices, **told), 1)])
 
 
 def test_noting_twice_writes_one_row_and_asks_again_while_it_is_open(toy):
@@ -218,10 +219,11 @@ def test_a_gap_without_names_is_everything_streamed(toy):
     assert {r.symbol for r in note(nameless)} == {"BTC-USDT", "ETH-USDT"}
 
 
-def test_a_start_reaches_back_to_each_symbols_newest_candle(toy):
+def test_a_start_reaches_back_to_each_symbols_newest_whole_candle(toy):
     open_ms = past(0)
     recorded("BTC-USDT", open_ms - 10 * BUCKET_MS)
     recorded("BTC-USDT", open_ms - 3 * BUCKET_MS, Source.REST)
+    recorded("BTC-USDT", open_ms - 2 * BUCKET_MS, quality=Quality.GAPPED)  # closed while nobody streamed
     by_name = {r.symbol: r for r in note(started(open_ms, "BTC-USDT", "ETH-USDT"))}
     assert by_name["BTC-USDT"].from_ms == open_ms - 9 * BUCKET_MS
     assert by_name["ETH-USDT"].from_ms == open_ms
