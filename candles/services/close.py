@@ -53,6 +53,7 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
     for bucket, slabs, (stored_before, after) in zip(buckets, found, borders, strict=True):
         earlier = Bucket(bucket.symbol, bucket.open_ms - BUCKET_MS)
         before = edges.get(earlier, stored_before)
+        after = None if after is not None and _is_carried(after) else after
         folded, doubted, good = _folded(evidence, bucket, slabs)
         witnesses = evidence.witnesses(bucket, folded, (before, after), good, following.get(bucket, {}))
         is_covered = witnesses.is_covered and len(good) == len(slabs)
@@ -63,7 +64,7 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
         edge = _edge(folded, verdict, before)
         if edge is not None:
             edges[bucket] = edge
-            if before is not None and not before.is_proven and before.last + 1 == edge.first:
+            if before is not None and not before.is_proven and _tells_of(before, edge, folded):
                 again.append(earlier)
         if candle is not None:
             closed.append(_closed(candle, folded))
@@ -138,6 +139,17 @@ def _closed(candle: Candle, folded: Folded | None) -> Closed:
     if folded is None:
         return Closed(candle, 0)
     return Closed(candle, folded.trades, folded.confirmed, (folded.first_id, folded.last_id))
+
+
+def _is_carried(edge: Edge) -> bool:
+    """Of a bucket without trades that nobody vouches for: it knows what came before it, and proves nothing."""
+    return edge.first > edge.last and not edge.is_proven
+
+
+def _tells_of(before: Edge, edge: Edge, folded: Folded | None) -> bool:
+    """Does it say how the one before it ends? It joins; or REST gave all of it, and then that one lacks its end."""
+    is_whole = folded is not None and folded.confirmed == folded.trades
+    return not _is_carried(edge) and (before.last + 1 == edge.first or is_whole)
 
 
 def _log(candle: Candle, slabs: Sized, folded: Folded | None) -> None:

@@ -297,6 +297,26 @@ def test_a_quiet_bucket_between_joining_ids_is_proven_quiet(first_ms):
     assert (quiet.quality, quiet.reason) == (Quality.EMPTY, Reason.NO_TRADES)
 
 
+def test_an_outage_does_not_prove_the_bucket_before_it(redis_state, first_ms):
+    """The host died within the second bucket; the empty one after it knows no more ids than that one has."""
+    streamed(redis_state, AT, since_ms=0)
+    store(AT, BTC, trades(first_ms, 4)[:90])
+    for _ in range(3):
+        done = close(AT, buckets(first_ms, 3))
+    assert qualities(done.candles) == ["gapped", "gapped", "gapped"]
+
+
+def test_what_rest_gave_whole_tells_that_the_bucket_before_lacks_its_end(listening, first_ms):
+    made, holes = trades(first_ms, 2), []
+    for part, field in ((made[:40], "c:0"), (made[50:], "rest:1-2"), ((), "")):
+        store(AT, BTC, part, field)
+        now = now_ms()
+        due = ledger.claim(AT, now, 10)
+        holes.append(close(AT, due).holes)
+        ledger.settle(AT, due, ledger.lease(now))
+    assert holes == [[], [], buckets(first_ms, 1)]
+
+
 def test_a_hole_in_the_ids_is_gapped_and_wants_one_repair(listening, first_ms):
     made = trades(first_ms, 3)
     store(AT, BTC, [t for t in made if t.id != made[70].id])
