@@ -47,7 +47,7 @@ class World:
         self.steps: list[Callable[[int], None]] = []
         """Called with the time (µs UTC) after every step; a fault may add to them."""
         self._servers = servers
-        self._host = 1
+        self._host, self._host_ms = 1, 0
         sim.call(self._tie)
 
     def _tie(self) -> None:
@@ -109,7 +109,7 @@ class World:
             told = [self.told(slug) for slug in VENUES]
             if not all(told) or all(int(fields.get("updated_ms") or 0) >= border_ms for fields in told):
                 return
-            time.sleep(0.02)
+            self.follow()
 
     # ---- processes -------------------------------------------------------------------------------
 
@@ -120,6 +120,7 @@ class World:
             self.clock.stamp((self.var_dir / "leases").glob("*.lock"))
             options = ("--name", f"chaos-{self._host}", "--autostart", ",".join(VENUES))
             self.stack.start(name, "manage.py", "stream_host", *options)
+            self._host_ms = self.clock.now_ms
             return
         role = processes.beat() if name == "beat" else processes.worker(name, VENUES)
         self.stack.start(name, *role.command[1:])
@@ -193,7 +194,9 @@ class World:
 
     def is_streaming(self) -> bool:
         """Do all venues stream again?"""
-        return all(self.told(slug).get("state") in ("streaming", "degraded") for slug in VENUES)
+        told = [self.told(slug) for slug in VENUES]
+        is_told = all(int(fields.get("updated_ms") or 0) > self._host_ms for fields in told)
+        return is_told and all(fields["state"] in ("streaming", "degraded") for fields in told)
 
     def until_streaming(self, within_s: float = 60.0) -> None:
         """Real time passes until all venues stream."""
