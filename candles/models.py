@@ -65,6 +65,7 @@ class Candle(models.Model):
         db_table = "candles"
         constraints = [models.UniqueConstraint(fields=["symbol", "timeframe", "open_ms"], name="candle_once")]
         indexes = [
+            models.Index(fields=["timeframe", "open_ms"], name="candle_by_time"),
             models.Index(
                 fields=["symbol", "timeframe", "open_ms"],
                 condition=models.Q(source="trades")

@@ -12,6 +12,7 @@ from livermore.web.api.errors import body
 from livermore.web.api.v1 import api
 from livermore.web.event_stream import event_stream
 from livermore.web.login import ThrottledLoginView
+from livermore.web.quality import quality
 
 
 @csrf_exempt
@@ -26,6 +27,7 @@ urlpatterns = [
     path("", views.overview, name="overview"),
     path("signals/", views.signals, name="signals"),
     path("signals/<uuid:event_id>/", views.signal, name="signal"),
+    path("quality/", quality, name="quality"),
     path("symbols/<str:base>/", views.symbol, name="symbol"),
     path("exchanges/<slug:slug>/", views.exchange, name="exchange"),
     path("parts/<slug:name>/", views.part, name="part"),

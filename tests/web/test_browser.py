@@ -49,7 +49,7 @@ def test_the_first_load_is_small_and_all_ours(overview: Chromium) -> None:
     assert overview.log == []
 
 
-@pytest.mark.parametrize("path", ["/", "/signals/", "/symbols/BTC/", "/exchanges/kucoin/", "/login/"])
+@pytest.mark.parametrize("path", ["/", "/signals/", "/quality/", "/symbols/BTC/", "/exchanges/kucoin/", "/login/"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_fits_a_telephone(overview: Chromium, site: Site, path: str, scheme: str) -> None:
     overview.size(360, 740, scheme)

@@ -101,3 +101,18 @@ def test_an_unknown_exchange_is_named_with_the_nearest(browser: Client) -> None:
     answer = browser.get("/api/v1/gaps?exchange=kukoin")
     assert answer.status_code == 404
     assert "kucoin" in str(answer.json())
+
+
+def test_the_page_shows_rates_and_both_values(browser: Client, candles: Any) -> None:
+    page = browser.get("/quality/").content.decode()
+    assert "75.000 %" in page
+    assert "87.500 %" in page
+    assert "close 2, volume 2" in page
+    assert "1 → 2" in page
+    assert "1 not mended yet" in page
+
+
+def test_the_empty_page_says_what_to_type(browser: Client) -> None:
+    page = browser.get("/quality/").content.decode()
+    assert "python manage.py start_exchange kucoin" in page
+    assert "whatever was compared was equal" in page
