@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from candles.models import Candle, Gap
-from candles.services import drift
+from candles.services import drift, quality
 from candles.services.drift import Drift
 from exchanges import observed
 from exchanges.lifecycle import State
@@ -31,7 +31,7 @@ _NUMBERS = (
 )
 _FRACTIONS = ("frames_per_s", "lag_ms")
 _COLUMNS = ("exchange", "state", "holder", "region", "sockets", "wanted/acked/recv", "frames/s", "lag ms")
-_MORE = ("gaps 24h", "proven 24h", "reason")
+_MORE = ("gaps 24h", "proven 24h", "match 24h", "reason")
 
 
 class Command(OneLineCommand):
@@ -77,6 +77,7 @@ def status(row: Exchange, odd: Drift) -> dict[str, Any]:
     """One exchange as JSON; what nobody has told is None."""
     told = observed.stream_state(row.slug)
     since = timezone.now() - _DAY
+    since_ms = int(since.timestamp() * 1000)
     return {
         "exchange": row.slug,
         "enabled": row.enabled,
@@ -93,7 +94,8 @@ def status(row: Exchange, odd: Drift) -> dict[str, Any]:
         "traceback": told.get("traceback") or None,
         "gaps_24h": Gap.objects.filter(exchange=row, opened_at__gte=since).count(),
         "open_gaps": Gap.objects.filter(exchange=row, closed_at=None).count(),
-        "proven_24h": _proven(row, int(since.timestamp() * 1000)),
+        "proven_24h": _proven(row, since_ms),
+        "match_rate_24h": _match_rate(row, since_ms),
         "drift": asdict(odd),
     }
 
@@ -116,8 +118,8 @@ def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
         return "-" if value is None else str(value)
 
     counts = "/".join(text(one[name]) for name in ("wanted", "acked", "receiving"))
-    proven = None if one["proven_24h"] is None else f"{one['proven_24h']:.2%}"
-    numbers = (one["sockets"], counts, one["frames_per_s"], one["lag_ms"], one["gaps_24h"], proven)
+    shares = ("-" if one[name] is None else f"{one[name]:.2%}" for name in ("proven_24h", "match_rate_24h"))
+    numbers = (one["sockets"], counts, one["frames_per_s"], one["lag_ms"], one["gaps_24h"], *shares)
     return (one["exchange"], one["state"], text(one["holder"]), text(one["region"]), *map(text, numbers), one["reason"])
 
 
@@ -130,11 +132,14 @@ def _rows(name: str | None) -> list[Exchange]:
 
 
 def _proven(row: Exchange, since_ms: int) -> float | None:
-    """The share of the candles made of trades whose ids prove them whole.
-
-    It is no match rate: nothing compares them with the venue's own candles yet.
-    """
+    """The share of the candles made of trades that ids, or the venue's own candle, prove whole."""
     ours = Candle.objects.filter(symbol__exchange=row, open_ms__gte=since_ms, source=Source.TRADES)
     closed = ours.exclude(quality=Quality.PENDING)
     total = closed.count()
     return round(closed.filter(quality=Quality.PROVEN).count() / total, 4) if total else None
+
+
+def _match_rate(row: Exchange, since_ms: int) -> float | None:
+    """Of the candles compared with the venue's own, the share that was equal at first."""
+    found = quality.scores(since_ms, exchange=row.slug)
+    return None if not found or found[0].match_rate is None else round(found[0].match_rate, 6)
