@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.support.simulation import Running, simulated
 from tests.support.stack import stack
 
-PAGES = 20
+PAGES = 12
 KILLED_AT = PAGES // 2 + 1
 COMMAND = ("manage.py", "backfill", "binance", "BTC-USDT", "--timeframe", "5m", "--from")
 ROWS = """
