@@ -97,6 +97,8 @@ def ingest_batch(self: Task, body: dict[str, Any]) -> None:
     except FrameRejected as error:
         ingest.reject_batch(body, error.why)
         return
+    for gap in done.gaps:
+        report_gap(gap)
     if done.unknown and ingest.should_sync(done.exchange, SYNC_AGAIN_S):
         symbols.tasks.sync.delay(done.exchange)
     if done.bases and signals.should_evaluate():

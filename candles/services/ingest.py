@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from candles import ledger, slab
 from candles.outlier import is_near
 from candles.preview import Preview, base_of
-from candles.services import arrivals, drift
+from candles.services import arrivals, continuity, drift
 from candles.slab import Slab
 from exchanges import registry, wire
 from exchanges.state import state_redis, unavailable
@@ -24,6 +24,7 @@ from exchanges.venue import Mapped, Venue
 from livermore.core import keys
 from livermore.core.errors import FrameRejected, StoreUnavailable
 from livermore.core.frame import FrameBatch
+from livermore.core.gap import Gap
 from livermore.core.symbol import SymbolBook
 from livermore.core.trade import Trade
 from livermore.logs import event
@@ -41,7 +42,7 @@ _previews: dict[str, Preview] = {}
 
 @dataclass(slots=True)
 class Ingested:
-    """What a batch held. `unknown` natives want an instrument sync; `bases` have new quotes."""
+    """What a batch held. `unknown` natives want an instrument sync; `bases` have new quotes; `gaps` became certain."""
 
     batch: str
     exchange: str
@@ -51,6 +52,7 @@ class Ingested:
     rejected: Counter[str] = field(default_factory=Counter)
     unknown_fields: Counter[str] = field(default_factory=Counter)
     bases: set[str] = field(default_factory=set)
+    gaps: list[Gap] = field(default_factory=list)
 
 
 @unavailable()
@@ -91,6 +93,7 @@ def ingest(body: dict[str, Any]) -> Ingested:
     ledger.stage_number(pipe, batch.exchange, batch.connection, batch.number)
     drift.stage(pipe, batch.exchange, result.rejected, result.unknown_fields, now_ms)
     pipe.execute()
+    result.gaps = continuity.look(venue, batch, stored)
     _tell(result)
     return result
 

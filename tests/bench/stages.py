@@ -9,6 +9,7 @@ from typing import Any
 
 from candles import slab
 from candles.fold import fold
+from candles.services.continuity import Continuity
 from exchanges import registry, wire
 from exchanges.batching import MAX_FRAMES, Batcher
 from exchanges.framing import FrameReader
@@ -50,12 +51,18 @@ def measure(made: list[Made]) -> dict[str, float]:
             if batcher.is_due(1):
                 batcher.take()
 
+    def watch() -> None:
+        watched = Continuity("binance")
+        for batch, found in zip(batches, slabs, strict=True):
+            watched.look(batch, found, 0.0)
+
     stages: dict[str, Callable[[], object]] = {
         "receive: frames out of bytes, session, batch": receive,
         "pack: join, zstd": lambda: [wire.pack(batch) for batch in batches],
         "unpack": lambda: [wire.unpack(body) for body in bodies],
         "decode: frames to trades": lambda: [len(venue.mapper(batch.frames, book).trades) for batch in batches],
         "group into slabs": lambda: [slab.group(trades, 1) for trades in mapped],
+        "watch: ids without holes": watch,
         "check: exact numbers": lambda: [
             (slab.numbers(columns.prices), slab.numbers(columns.quantities))
             for found in slabs
