@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from django.core.management.base import CommandError
 
 import exchanges.services
 from candles import window
+from candles.management.arguments import moment, timeframe
 from candles.management.ticking import ticking
 from candles.planning import Plan, Series
 from candles.services import backfill, indicators
@@ -38,12 +39,12 @@ class Command(OneLineCommand):
         parser.add_argument("name", metavar="NAME", help="exchange")
         parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help=f"such as BTC-USDT; {ALL}: all streamed ones")
         parser.add_argument(
-            "--from", type=_moment, dest="from_ms", metavar="TIME",
+            "--from", type=moment, dest="from_ms", metavar="TIME",
             help=f"2026-01-31 or 2026-01-31T12:00, UTC (the newest {window.KEPT:,} bars of each timeframe)",
         )  # fmt: skip
-        parser.add_argument("--to", type=_moment, dest="to_ms", metavar="TIME", help="the same; not included (now)")
+        parser.add_argument("--to", type=moment, dest="to_ms", metavar="TIME", help="the same; not included (now)")
         parser.add_argument(
-            "--timeframe", type=_timeframe, action="append", metavar="T", help=f"of {' '.join(Timeframe)}; repeatable"
+            "--timeframe", type=timeframe, action="append", metavar="T", help=f"of {' '.join(Timeframe)}; repeatable"
         )
         parser.add_argument("--plan", action="store_true", help="print the plan and fetch nothing")
 
@@ -138,17 +139,3 @@ def _day(at_ms: int) -> str:
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
-
-def _moment(text: str) -> int:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no time; accepted: 2026-01-31 or 2026-01-31T12:00, in UTC") from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _timeframe(text: str) -> Timeframe:
-    try:
-        return Timeframe.parse(text)
-    except InvalidInput as error:
-        raise ArgumentTypeError(str(error)) from None
