@@ -76,11 +76,11 @@ class Command(OneLineCommand):
 
     def _print(self, plan: Plan, row: Exchange) -> None:
         symbols = len({series.symbol for series in plan.series})
-        for timeframe in dict.fromkeys(series.timeframe for series in plan.series):
-            of = [series for series in plan.series if series.timeframe is timeframe]
+        for length in dict.fromkeys(series.timeframe for series in plan.series):
+            of = [series for series in plan.series if series.timeframe is length]
             calls = sum(len(series.pages) for series in of)
             missing = sum(series.missing for series in of)
-            self.stdout.write(f"{timeframe:>4}  {_span(of)}  {missing:>11,} bars missing  {calls:>7,} calls")
+            self.stdout.write(f"{length:>4}  {_span(of)}  {missing:>11,} bars missing  {calls:>7,} calls")
         allowed = exchanges.services.allowance(plan.exchange)
         left = f"about {_clock(backfill.expected_s(plan))}" if plan.calls else "nothing to do"
         self.stdout.write(
