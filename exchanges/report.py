@@ -8,6 +8,7 @@ from itertools import islice
 from statistics import median
 from typing import Any, Protocol
 
+from exchanges.clock import Estimate
 from exchanges.crashes import Crashes
 from exchanges.lease import Lease
 from exchanges.lifecycle import State
@@ -55,7 +56,7 @@ class Report:
         `symbols` are the canonical names it streams. Raises `StoreUnavailable`.
         """
         now = seen or _NOTHING
-        self._measure(source.plan.slug, now.frames, symbols)
+        self._measure(source.plan.slug, now, symbols)
         return {
             "state": str(source.state),
             "reason": reason(source),
@@ -72,6 +73,7 @@ class Report:
             "frames": now.frames,
             "frames_per_s": round(self._rate, 1),
             "lag_ms": self._lag_ms,
+            **_clock(now.clock),
             "since_ms": now.since_ns // 1_000_000 if now.since_ns else None,
             "last_frame_ms": now.last_frame_ns // 1_000_000 or None,
             "spooled": now.spooled,
@@ -81,20 +83,22 @@ class Report:
             **source.crashes.fields(),
         }
 
-    def _measure(self, exchange: str, frames: int, symbols: Iterable[str]) -> None:
-        now = time.monotonic()
+    def _measure(self, exchange: str, seen: StreamSnapshot, symbols: Iterable[str]) -> None:
+        now, frames = time.monotonic(), seen.frames
         if frames < self._frames:  # another stream counts from zero
             self._frames, self._rate = 0, 0.0
         if now - self._counted_at >= _RATE_OVER_S:
             self._rate = (frames - self._frames) / (now - self._counted_at)
             self._counted_at, self._frames = now, frames
-            self._lag_ms = lag_ms(exchange, symbols)
+            self._lag_ms = lag_ms(exchange, symbols, seen.clock.offset_ms if seen.clock else 0.0)
 
 
 @unavailable()
-def lag_ms(exchange: str, symbols: Iterable[str]) -> float | None:
-    """How long after its trade (by the venue's clock) a frame reaches us: the median of the newest tickers.
+def lag_ms(exchange: str, symbols: Iterable[str], offset_ms: float = 0.0) -> float | None:
+    """How long after its trade a frame reaches us: the median of the newest tickers.
 
+    The venue's times are taken back by `offset_ms`, by which its clock is known to be ahead of ours: a clock that is
+    wrong is no latency. Where nothing is known of it (0) it would look like one.
     Up to `_LAG_OF` symbols are asked, of which those count that traded within `_LAG_WITHIN_MS`; None without.
     """
     pipe = state_redis().pipeline(transaction=False)
@@ -103,7 +107,16 @@ def lag_ms(exchange: str, symbols: Iterable[str]) -> float | None:
     since_ms = time.time_ns() // 1_000_000 - _LAG_WITHIN_MS
     known = [(int(told), int(received)) for told, received in pipe.execute() if told and received]
     lags = [received - told for told, received in known if received >= since_ms]
-    return float(median(lags)) if lags else None
+    return round(median(lags) + offset_ms, 1) if lags else None
+
+
+def _clock(known: Estimate | None) -> dict[str, Any]:
+    """The last estimate, however old, with its age: whoever decides by it judges that."""
+    return {
+        "clock_offset_ms": round(known.offset_ms, 1) if known else None,
+        "clock_uncertainty_ms": round(known.uncertainty_ms, 1) if known else None,
+        "clock_measured_ms": known.measured_ms if known else None,
+    }
 
 
 def reason(source: Reported) -> str:

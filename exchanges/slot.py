@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from exchanges.connection import Connection
 from livermore.core.errors import RateLimited
@@ -94,6 +95,21 @@ class Slot:
     def frames(self) -> int:
         """Market data frames since the start."""
         return self.buried_frames + sum(c.frames for c in self.connections())
+
+
+def figures(slots: Sequence[Slot]) -> dict[str, Any]:
+    """What a stream's snapshot says of them."""
+    wanted = [s for s in slots if s.natives]
+    live = [s for s in wanted if s.since_ns is not None]
+    connections = [c for s in slots for c in s.connections()]
+    return {
+        "sockets": len([c for c in connections if c.opened_ns and not c.ended.is_set()]),
+        "wanted": sum(len(s.natives) for s in wanted),
+        "acked": sum(len(s.natives) - len(s.refused) for s in live),
+        "frames": sum(s.frames for s in slots),
+        "since_ns": max(s.since_ns or 0 for s in live) if wanted and len(live) == len(wanted) else None,
+        "last_frame_ns": max((c.last_frame_ns for c in connections), default=0),
+    }
 
 
 def progress(slots: Sequence[Slot]) -> tuple[str, str]:

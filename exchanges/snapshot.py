@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from exchanges.clock import Estimate
 from exchanges.crashes import Crash
 
 
@@ -16,7 +17,7 @@ class StreamSnapshot:
     counts the symbols whose connection has every acknowledgement, `receiving` those of them that brought a trade
     within their usual pauses or are proven by REST to have had none. `spooled` batches wait for the broker, in memory
     and on disk; `spooled_from_ns` is when the oldest frame of them was received.
-    `crashes` are the newest of its threads.
+    `clock` is the last estimate of the venue's clock. `crashes` are the newest of its threads.
     """
 
     state: str
@@ -33,4 +34,5 @@ class StreamSnapshot:
     spooled: int = 0
     spooled_bytes: int = 0
     spooled_from_ns: int | None = None
+    clock: Estimate | None = None
     crashes: tuple[Crash, ...] = ()

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from exchanges.clock import Timekeeper
 from exchanges.connection import HANDSHAKE_WITHIN_S, Connection, Link
 from exchanges.crashes import Crashes
 from exchanges.outbox import Outbox
 from exchanges.placement import place
 from exchanges.silence import PATIENCE_S
-from exchanges.slot import Slot, progress
+from exchanges.slot import Slot, figures, progress
 from exchanges.snapshot import StreamSnapshot
 from exchanges.spool import Spool
 from exchanges.venue import Budget, Limits, Rest, TradeIds, Venue
@@ -62,8 +63,9 @@ class Stream:
         self._link = Link(venue, rest, limits, connects, epoch, self._emit, self._wake.set, self._crashes.note)
         self._slots: list[Slot] = []
         self._lock = threading.RLock()
-        wake, slots = self._wake.set, self._slots
-        self._vigil = Vigil(venue, rest, slots, self._lock, self._missed, wake, patience_s, self._crashes)
+        watched = (venue, rest, self._slots, self._lock)
+        self._vigil = Vigil(*watched, self._missed, self._wake.set, patience_s, self._crashes)
+        self._clock = Timekeeper(venue.slug, rest, lambda: not (self._is_paused or self._refusal), self._crashes)
         self._is_running, self._is_paused, self._refusal, self._errors = False, False, "", 0
         self._place(natives)
         self._thread = threading.Thread(target=self._supervise, name=f"{venue.slug}-stream", daemon=True)
@@ -74,6 +76,7 @@ class Stream:
         self._outbox.start()
         self._thread.start()
         self._vigil.start()
+        self._clock.start()
 
     def follow(self, natives: Collection[str], names: Mapping[str, str]) -> None:
         """Follow another set of symbols; only the sockets whose symbols change are told."""
@@ -105,7 +108,8 @@ class Stream:
         deadline = time.monotonic() + timeout_s
         self._is_running = False
         self._wake.set()
-        self._vigil.stop(min(timeout_s, 0.5))
+        for watcher in (self._vigil, self._clock):
+            watcher.stop(min(timeout_s, 0.5))
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         with self._lock:
@@ -121,36 +125,29 @@ class Stream:
     def snapshot(self) -> StreamSnapshot:
         """The state now."""
         with self._lock:
-            slots = [s for s in self._slots if s.natives]
-            live = [s for s in slots if s.since_ns is not None]
-            acked = sum(len(s.natives) - len(s.refused) for s in live)
-            connections = self._connections()
-            state, reason = self._state(slots, live)
+            seen = figures(self._slots)
+            state, reason = self._state(is_streaming=seen["since_ns"] is not None)
             return StreamSnapshot(
                 state=state,
                 reason=reason,
-                sockets=len([c for c in connections if c.opened_ns and not c.ended.is_set()]),
-                wanted=sum(len(s.natives) for s in slots),
-                acked=acked,
-                receiving=min(self._vigil.receiving, acked),
-                frames=sum(s.frames for s in self._slots),
-                since_ns=max(s.since_ns or 0 for s in live) if slots and len(live) == len(slots) else None,
-                last_frame_ns=max((c.last_frame_ns for c in connections), default=0),
+                **seen,
+                receiving=min(self._vigil.receiving, seen["acked"]),
                 errors=self._errors + self._outbox.failures,
                 **self._outbox.figures(),
+                clock=self._clock.estimate,
                 crashes=self._crashes.newest(),
             )
 
-    def _state(self, slots: list[Slot], live: list[Slot]) -> tuple[str, str]:
+    def _state(self, *, is_streaming: bool) -> tuple[str, str]:
         if self._refusal:
             return "refused", self._refusal
         if not self._is_running:
             return "stopped", ""
         if self._is_paused:
             return "paused", "asked to pause"
-        if slots and len(live) == len(slots):
+        if is_streaming:
             return ("degraded", complaint) if (complaint := self._vigil.complaint) else ("streaming", "")
-        return progress(slots)
+        return progress([s for s in self._slots if s.natives])
 
     # ---- the supervising thread ------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ LAYERS = (
     (ADAPTER, "exchanges.http", "exchanges.ratelimit", "exchanges.geo", "exchanges.lease", "exchanges.snapshot"),
     (ADAPTER, "exchanges.stream", "exchanges.connection", "exchanges.outbox", "exchanges.slot", "exchanges.transport"),
     (ADAPTER, "exchanges.vigil", "exchanges.lifeline", "exchanges.spool", "exchanges.segment"),
-    (ADAPTER, "exchanges.crashes"),
+    (ADAPTER, "exchanges.crashes", "exchanges.clock"),
     (ADAPTER, "exchanges.simulation*", "exchanges.*.*", *(f"exchanges.{f.parent.name}" for f in PACKAGE_FILES)),
     (ADAPTER, "candles.ledger", "candles.window", "candles.publish", "candles.preview"),
     (ADAPTER, "livermore.local_secret", "livermore.embedded", "livermore.logs", "livermore.version"),

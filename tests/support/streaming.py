@@ -171,6 +171,7 @@ def streamed(sim: Running, slug: str, natives: Collection[str] | None = None, **
         yield made
     finally:
         made.stream.stop(5.0)
-    own = [made.stream._thread, made.stream._outbox._thread, made.stream._vigil._thread]
+    watchers = [made.stream._vigil._thread, made.stream._clock._thread]
+    own = [made.stream._thread, made.stream._outbox._thread, *watchers]
     names = {f"{slug}-{name}" for slot in made.stream._slots for name in slot.ids}
     until(lambda: not [t for t in threading.enumerate() if t in own or t.name in names], within_s=5)
