@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from exchanges.simulation import scenario, snapshot
-from exchanges.simulation.market import Market, Produced
+from exchanges.simulation.market import FOR_EVER_S, Market, Produced
 from exchanges.simulation.playback import Playback
 from exchanges.simulation.server import VenueServer
 from exchanges.simulation.stage import Options, Script, Stage
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 0.05
 ON_TIME_S = 0.001
-FOR_EVER_S = 1e9
 
 
 def available() -> list[str]:
@@ -85,9 +84,11 @@ class Simulation:
         self.market.has_episodes = has_episodes
         # Making a market takes a second or more; one that began "now" is not late for that.
         self._zero_ns = now_ns if is_now else time.monotonic_ns()
+        self._keep_natives = {name for name, script in scripts.items() if script.keeps_natives}
         self.servers: dict[str, VenueServer] = {}
         for name, script in scripts.items():
             stage = Stage(name, self.market, options, partial(self._venue_now_us, name), self.catch_up)
+            stage.delisted |= {native for venue, native in self.market.gone if venue == name}
             playback = next((p for p in playbacks if p.venue == name), None)
             self.servers[name] = VenueServer(stage, script.build(stage), playback)
 
@@ -180,6 +181,16 @@ class Simulation:
         """Remove an asset's markets from a venue (or list them again): no trades, in no list, an unknown symbol."""
         self._suspend(self.servers[venue].stage.delisted, venue, base, is_suspended=is_delisted)
 
+    def rename(self, venue: str, base: str, to: str) -> None:
+        """A rebrand: the asset's markets vanish from a venue, and new ones under another name go on at their price.
+
+        Raises `InvalidInput` for a venue whose natives are ids for ever, and for names that do not fit.
+        """
+        if venue in self._keep_natives:
+            raise InvalidInput(f"{venue} keeps its symbols for ever; only what it displays may change")
+        self.market.rename(venue, base, to)
+        self.servers[venue].stage.delisted |= {native for at, native in self.market.gone if at == venue}
+
     def _suspend(self, natives: set[str], venue: str, base: str, *, is_suspended: bool) -> None:
         named = {x.native for x in self.market.listings if (x.venue, x.base) == (venue, base)}
         if is_suspended:
@@ -200,6 +211,8 @@ class Simulation:
             self.halt(step.venue, **step.subject)
         elif step.action == "delist":
             self.delist(step.venue, **step.subject)
+        elif step.action == "rename":
+            self.rename(step.venue, **step.subject)
         elif step.action in ("silence", "skew"):
             getattr(self.market, step.action)(step.venue, **step.subject)
         else:

@@ -34,4 +34,5 @@ SIMULATOR = Script(
     ),
     build=KuCoin,
     quirks=QUIRKS,
+    keeps_natives=True,
 )

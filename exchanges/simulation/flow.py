@@ -84,7 +84,7 @@ class Flow:
     def _price(self, time_us: int, is_buy: bool) -> int:
         listing = self.listing
         step = listing.tick_units
-        middle = self._prices.price(listing.venue, listing.base, listing.quote, time_us)
+        middle = self._prices.price(listing.venue, listing.asset, listing.quote, time_us)
         units: float = middle * 10**listing.price_places
         if step / units > COARSE:
             last = self.tape.last_price

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Protocol
 
 from exchanges.simulation.listing import BUCKET_MS, DAY_MS, Bar, Listing, fold
 
@@ -18,12 +19,33 @@ CACHED_BLOCKS = 400
 USUAL_QUOTE = 900.0  # an average trade, in quote
 
 
+class Past(Protocol):
+    """What was before the prints: candles up to `joint_ms`."""
+
+    joint_ms: int
+
+    def bar(self, length_ms: int, open_ms: int) -> Bar | None:
+        """The candle of `[open_ms, open_ms + length_ms)`, which must end by the joint; None before all."""
+        ...
+
+
+class NoPast:
+    """The past of what is first listed in the bucket of `joint_ms`."""
+
+    def __init__(self, joint_ms: int) -> None:
+        self.joint_ms = joint_ms
+
+    def bar(self, length_ms: int, open_ms: int) -> Bar | None:
+        """Nothing."""
+        return None
+
+
 class History:
     """One listing's past, a pure function of the seed, ending at `joint_ms` with the price `joint`."""
 
     def __init__(self, listing: Listing, seed: int, joint_ms: int, joint: int) -> None:
         self._listing = listing
-        self._seed = f"{seed}|{listing.base}|history"  # not the venue: all venues share an asset's past
+        self._seed = f"{seed}|{listing.asset}|history"  # not the venue: all venues share an asset's past
         self.joint_ms = joint_ms
         self._day_ms = joint_ms - joint_ms % DAY_MS
         self._today = self._backwards(BUCKET_MS, self._day_ms, joint_ms, joint)
@@ -141,7 +163,7 @@ class History:
         bar.buy_turnover = self._listing.quote_amount(mean, buy_volume)
 
     def _sigma(self, length_ms: int) -> float:
-        scale = 0.02 if self._listing.base.startswith("USD") else 1.0
+        scale = 0.02 if self._listing.asset.startswith("USD") else 1.0
         return SIGMA_5M * scale * math.sqrt(length_ms / BUCKET_MS)
 
     def _on_tick(self, price: float) -> int:

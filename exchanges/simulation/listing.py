@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ class Listing:
     `tick` and `lot` are the venue's steps as decimal text. `trades_per_s` is its usual pace, at most one
     trade in minutes for a thin market. `bundled` is the share of prints that consist of several executions
     under one aggregate id, `alike` the share of these whose executions are equally large. Each trade's quote
-    amount is cut to `quote_places` decimals. Match times are multiples of `time_step_us`.
+    amount is cut to `quote_places` decimals. Match times are multiples of `time_step_us`. `asset` is what has a
+    price: the base, or what it was called before.
     """
 
     venue: str
@@ -31,12 +32,14 @@ class Listing:
     alike: float = 0.0
     quote_places: int = 8
     time_step_us: int = 1000
+    asset: str = ""
     price_places: int = field(init=False)
     lot_places: int = field(init=False)
     tick_units: int = field(init=False)
     lot_units: int = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "asset", self.asset or self.base)
         for places, units, text in (
             ("price_places", "tick_units", self.tick),
             ("lot_places", "lot_units", self.lot),
@@ -50,6 +53,10 @@ class Listing:
     def symbol(self) -> str:
         """The canonical name."""
         return f"{self.base}-{self.quote}"
+
+    def renamed(self, base: str) -> Listing:
+        """The same market under another base; natives begin with the base."""
+        return replace(self, native=base + self.native.removeprefix(self.base), base=base)
 
     def quote_amount(self, price: int, quantity: int) -> int:
         """Price times quantity in units of the quote, cut (not rounded) to `quote_places`."""

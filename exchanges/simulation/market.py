@@ -9,11 +9,12 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from exchanges.simulation.flow import Flow
-from exchanges.simulation.history import History
+from exchanges.simulation.history import History, NoPast
 from exchanges.simulation.listing import BUCKET_MS, Bar, Listing, Print, fixed
 from exchanges.simulation.prices import ANCHORS_USD, DOLLARS, SECOND_US, TETHER, Move, Prices
 from exchanges.simulation.tape import Tape
 from livermore.core.candle import Kline
+from livermore.core.errors import InvalidInput
 from livermore.core.trade import Trade
 
 PREHISTORY_MS = 2 * BUCKET_MS
@@ -29,6 +30,7 @@ FOLLOWERS_LAG_S = (12.5, 19.0)
 MOVERS = 9
 LIVELY_PER_S = 0.05
 COARSE = 20e-4
+FOR_EVER_S = 1e9
 
 Produced = list[tuple[Tape, Print]]
 
@@ -38,7 +40,7 @@ class Market:
 
     Trades exist from two full 5m buckets before `start_ms` on. `leader` is the venue that moves first in
     the episodes; without one, or with one venue only, there are none. `pace` multiplies the number of
-    trades.
+    trades. `gone` are the (venue, native) that have another name by now.
     """
 
     def __init__(
@@ -58,31 +60,33 @@ class Market:
         self._seed = seed
         self._pace = pace
         self._prices = Prices(seed, self.now_us)
-        self._flows = {(x.venue, x.native): self._flow(x, pace) for x in self.listings}
+        self._began_with = self.listings
+        self.gone: set[tuple[str, str]] = set()
+        self._flows = {(x.venue, x.native): self._flow(x) for x in self.listings}
         self._episode = 0
         self._skews_us: dict[str, int] = {}
         self._next_episode_us = self.start_us + FIRST_EPISODE_S * SECOND_US
         self.has_episodes = leader is not None
         self.advance(self.start_us)
 
-    def _flow(self, listing: Listing, pace: float) -> Flow:
+    def _flow(self, listing: Listing) -> Flow:
         origin_us = self.origin_ms * 1000
-        middle = self._prices.price(listing.venue, listing.base, listing.quote, origin_us)
+        middle = self._prices.price(listing.venue, listing.asset, listing.quote, origin_us)
         step = listing.tick_units
         joint = max(step, round(middle * 10**listing.price_places / step) * step)
-        rng = random.Random(f"{self._seed}|{listing.venue}|{listing.native}|ids")  # noqa: S311
-        history = History(listing, self._seed, self.origin_ms, joint)
-        tape = Tape(listing, history, rng.randrange(10**7, 10**8) + self._ids_before(listing, pace))
-        return Flow(tape, self._prices, self._seed, origin_us, pace)
+        tape = Tape(listing, History(listing, self._seed, self.origin_ms, joint), self._first_id(listing))
+        return Flow(tape, self._prices, self._seed, origin_us, self._pace)
 
-    def _ids_before(self, listing: Listing, pace: float) -> int:
-        """More ids than were given out since 2020, so that a market begun later has later ids."""
-        return (self.origin_ms // 1000 - FIRST_ID_S) * math.ceil(10 * listing.trades_per_s * pace)
+    def _first_id(self, listing: Listing) -> int:
+        """More ids than were given out since 2020 come before, so that a market begun later has later ids."""
+        rng = random.Random(f"{self._seed}|{listing.venue}|{listing.native}|ids")  # noqa: S311
+        before = (self.origin_ms // 1000 - FIRST_ID_S) * math.ceil(10 * listing.trades_per_s * self._pace)
+        return rng.randrange(10**7, 10**8) + before
 
     @property
     def identity(self) -> tuple[object, ...]:
         """What makes it this market and no other; the moment it began at is not part of it."""
-        return self._seed, self._pace, self.leader, self.listings
+        return self._seed, self._pace, self.leader, self._began_with
 
     def forget(self, before_us: int) -> None:
         """Drop earlier trades; their candles stay."""
@@ -148,6 +152,7 @@ class Market:
         Unnamed venues never move. Each venue marks the move with several large trades.
         """
         at_us = max(self.now_us, self.now_us if at_us is None else at_us)
+        asset = next((x.asset for x in self.listings if x.base == base), base)
         lags_s = lags_s if lags_s is not None else {"*": 0.0}
         starts = {}
         for venue in {x.venue for x in self.listings}:
@@ -155,10 +160,10 @@ class Market:
             if lag is not None:
                 starts[venue] = at_us + int(lag * SECOND_US)
         span_us = int(over_s * SECOND_US)
-        self._prices.add(Move(base, bps, max(1, span_us), starts))
+        self._prices.add(Move(asset, bps, max(1, span_us), starts))
         for flow in self._flows.values():
             listing = flow.listing
-            if listing.base == base and listing.venue in starts:
+            if listing.asset == asset and listing.venue in starts:
                 for i in range(1, MOVERS + 1):
                     flow.force(starts[listing.venue] + span_us * i // (MOVERS - 2), bps > 0)
 
@@ -167,6 +172,25 @@ class Market:
         for flow in self._flows.values():
             if flow.listing.venue == venue and flow.listing.base == base:
                 flow.silent_until_us = self.now_us + int(for_s * SECOND_US)
+
+    def rename(self, venue: str, base: str, to: str) -> None:
+        """A venue's markets of `base` end, and new ones of `to` go on at the same price, without a past.
+
+        Raises `InvalidInput` where the venue has none of the one, or has the other.
+        """
+        old = [x for x in self.listings if x.venue == venue and x.base == base and (venue, x.native) not in self.gone]
+        if not old or any(x.venue == venue and x.base == to for x in self.listings):
+            raise InvalidInput(f"{venue} must list {base} and must never have listed {to}")
+        for listing in old:
+            new, former = listing.renamed(to), self._flows[venue, listing.native]
+            tape = Tape(new, NoPast(self.now_us // 1000 // BUCKET_MS * BUCKET_MS), self._first_id(new))
+            tape.last_price = former.tape.last_price
+            flow = Flow(tape, self._prices, self._seed, self.now_us, self._pace)
+            flow.skew_us, flow.silent_until_us = former.skew_us, former.silent_until_us
+            self._flows[venue, new.native] = flow
+            self.gone.add((venue, listing.native))
+            self.listings += (new,)
+        self.silence(venue, base, FOR_EVER_S)
 
     def skew(self, venue: str, by_s: float) -> None:
         """From now on a venue's clock, and so the time of its trades, is ahead by so much (or behind, below 0)."""
@@ -198,13 +222,13 @@ class Market:
     def _movable(self) -> list[str]:
         def bases(is_leader: bool) -> dict[str, None]:
             return {
-                x.base: None
+                x.asset: None
                 for x in self.listings
                 if (x.venue == self.leader) is is_leader and x.trades_per_s >= LIVELY_PER_S
             }
 
         others = bases(False)
-        coarse = {x.base for x in self.listings if float(x.tick) > COARSE * ANCHORS_USD.get(x.base, 1.0)}
+        coarse = {x.asset for x in self.listings if float(x.tick) > COARSE * ANCHORS_USD.get(x.asset, 1.0)}
         return [b for b in bases(True) if b in others and b not in DOLLARS | {TETHER} | coarse]
 
     # ---- answers -----------------------------------------------------------------------------

@@ -18,9 +18,12 @@ SUBJECTS = {
     "halt": {"base", "is_halted"},
     "delist": {"base", "is_delisted"},
     "skew": {"by_s"},
+    "rename": {"base", "to"},
 }
 """What an action that takes an object may be told."""
-ACTIONS = ("fault", "move", "silence", "halt", "delist", "skew", "episodes")
+ACTIONS = ("fault", "move", "silence", "halt", "delist", "skew", "rename", "episodes")
+WHOLE = ("rename",)
+"""Actions that must be told all of it, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ def _step(entry: Mapping[str, Any]) -> Step:
     accepted = SUBJECTS.get(action)
     if accepted is not None and not (isinstance(entry[action], dict) and entry[action].keys() <= accepted):
         raise InvalidInput(f"scenario step {entry!r}: {action} takes an object of {', '.join(sorted(accepted))}")
+    if action in WHOLE and not all(isinstance(entry[action].get(name), str) for name in accepted or ()):
+        raise InvalidInput(f"scenario step {entry!r}: {action} takes texts for {' and '.join(sorted(accepted or ()))}")
     options = {k: v for k, v in entry.items() if k not in ("at_s", "venue", "note", action)}
     if action == "fault":
         faults.check(entry[action], options)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exchanges.simulation.market import Market
 
-FORMAT = 2
+FORMAT = 3
 LONGEST_ABSENCE_MS = 2 * 3_600_000
 KEPT_US = 900 * 1_000_000
 

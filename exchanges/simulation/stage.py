@@ -121,9 +121,13 @@ class SimulatedVenue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a venue's simulator module offers as `SIMULATOR`."""
+    """What a venue's simulator module offers as `SIMULATOR`.
+
+    `keeps_natives`: a native is an id for ever there, and only what is displayed can change.
+    """
 
     listings: tuple[Listing, ...]
     build: Callable[[Stage], SimulatedVenue]
     leads: bool = False
     quirks: frozenset[str] = frozenset()
+    keeps_natives: bool = False

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from exchanges.simulation.history import History
+from exchanges.simulation.history import Past
 from exchanges.simulation.listing import BUCKET_MS, DAY_MS, Bar, Listing, Print, fold
 
 KEPT_US = 2 * 3600 * 1_000_000
@@ -35,7 +35,7 @@ class Tape:
     Prints are appended in the order of their ids and times; what leaves the two hours stays in the candles.
     """
 
-    def __init__(self, listing: Listing, history: History, first_id: int) -> None:
+    def __init__(self, listing: Listing, history: Past, first_id: int) -> None:
         self.listing = listing
         self.history = history
         self.prints: list[Print] = []
