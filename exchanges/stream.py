@@ -60,7 +60,8 @@ class Stream:
         self._outbox = Outbox(publish, self._shed, spool=spool)
         self._wake = threading.Event()
         self._crashes = Crashes()
-        self._link = Link(venue, rest, limits, connects, epoch, self._emit, self._wake.set, self._crashes.note)
+        shared = (venue.for_stream(), rest, limits, connects, epoch)
+        self._link = Link(*shared, self._emit, self._wake.set, self._crashes.note)
         self._slots: list[Slot] = []
         self._lock = threading.RLock()
         watched = (venue, rest, self._slots, self._lock)

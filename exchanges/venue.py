@@ -246,6 +246,7 @@ class Venue:
     `schema_since` is the oldest upstream state of its messages in `proto/` that the mapper can read.
     `kline_page` says what a request for klines gives and costs; as it stands here it is a cautious guess.
     `keyed` makes sessions that use a key, where the venue takes one for public data; it raises `InvalidInput`.
+    `paced` makes sessions that share one pace, where the venue counts the messages of all connections together.
     """
 
     slug: str
@@ -262,3 +263,8 @@ class Venue:
     kline_page: KlinePage = KlinePage(bars=100, weight=10)
     schema_since: date | None = None
     keyed: Callable[[Key], SessionFactory] | None = None
+    paced: Callable[[SessionFactory], SessionFactory] | None = None
+
+    def for_stream(self) -> Venue:
+        """As one stream uses it, with all its connections."""
+        return self if self.paced is None else replace(self, session=self.paced(self.session))

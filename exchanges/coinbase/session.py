@@ -49,15 +49,21 @@ class CoinbaseSession:
 
     What is sent follows from the difference between what is wanted and what the venue was told, so
     `follow` may be called at any time. `sign` gives the token that goes with each message, where the operator has
-    a key. Raises `LocalProtocolError` when given more natives than a connection carries.
+    a key. `pace` is shared by connections that the venue counts together. Raises `LocalProtocolError` when given
+    more natives than a connection carries.
     """
 
     def __init__(
-        self, limits: Limits, natives: Collection[str], *, sign: Callable[[Nanos], str] | None = None
+        self,
+        limits: Limits,
+        natives: Collection[str],
+        *,
+        sign: Callable[[Nanos], str] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._limits = limits
         self._sign = sign
-        self._pace = Pace(limits.messages_per_second)
+        self._pace = pace or Pace(limits.messages_per_second)
         self._silence_ns = int(limits.silence_s * SECOND)
         self._lifetime = Lifetime()
         self._subscriptions = Subscriptions(limits, natives)

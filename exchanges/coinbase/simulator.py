@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from exchanges.coinbase.simulator_listings import LISTINGS
 from exchanges.coinbase.simulator_rest import (
     RestAnswers,
     aliases,
@@ -31,6 +33,8 @@ SNAPSHOT_CANDLES = 100
 BATCH_US = 200_000
 FIRST_MESSAGE_S = 5.0
 IDLE_S = 75.0
+MESSAGES, MESSAGES_WINDOW_S = 8, 1.0
+"""Those without a token, of all connections of an address; here everybody has the same."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +61,7 @@ class Coinbase:
         self._pending: dict[Tape, list[Print]] = {}
         self._flushed_s = self._candles_s = self._began_s = stage.clock_s()
         self._shown: dict[str, int] = {}
+        self._asked_s: deque[float] = deque()
 
     # ---- REST --------------------------------------------------------------------------------
 
@@ -73,6 +78,9 @@ class Coinbase:
 
     def received(self, connection: Connection, text: str) -> None:
         listener: Listener = connection.notes
+        if not self._is_admitted(text):
+            connection.close(1008, "rate limit exceeded")
+            return
         try:
             asked = json.loads(text)
             kind, channel = asked["type"], asked["channel"]
@@ -101,6 +109,15 @@ class Coinbase:
             listener.channels.pop(channel, None)
         state = {c: list(p) for c, p in listener.channels.items()}
         self._say(connection, "subscriptions", {"subscriptions": state})
+
+    def _is_admitted(self, text: str) -> bool:
+        """Counts what comes without a token; Coinbase does not say how it ends those who exceed the limit."""
+        if '"jwt"' in text:
+            return True
+        self._asked_s.append(self._stage.clock_s())
+        while self._stage.is_over(self._asked_s[0], MESSAGES_WINDOW_S):
+            self._asked_s.popleft()
+        return len(self._asked_s) <= MESSAGES
 
     def ponged(self, connection: Connection, is_ping: bool) -> None:
         """Control frames mean nothing here."""
@@ -269,29 +286,4 @@ class Coinbase:
         return None
 
 
-def _listed(base: str, tick: str, lot: str, per_s: float) -> Listing:
-    return Listing("coinbase", f"{base}-USD", base, "USD", tick, lot, per_s, time_step_us=1)
-
-
-SIMULATOR = Script(
-    listings=tuple(
-        _listed(*row)
-        for row in (
-            ("BTC", "0.01", "0.00000001", 5.0),
-            ("ETH", "0.01", "0.00000001", 4.0),
-            ("SOL", "0.01", "0.00000001", 2.5),
-            ("XRP", "0.0001", "0.000001", 2.0),
-            ("DOGE", "0.00001", "0.1", 1.5),
-            ("ADA", "0.0001", "0.00000001", 1.0),
-            ("LINK", "0.001", "0.01", 1.0),
-            ("AVAX", "0.01", "0.00000001", 0.9),
-            ("LTC", "0.01", "0.00000001", 0.8),
-            ("DOT", "0.001", "0.00000001", 0.7),
-            ("PEPE", "0.00000001", "1", 0.6),
-            ("NMR", "0.01", "0.0001", 0.006),
-            ("USDT", "0.00001", "0.01", 0.6),
-        )
-    ),
-    build=Coinbase,
-    leads=True,
-)
+SIMULATOR = Script(listings=LISTINGS, build=Coinbase, leads=True)

@@ -14,7 +14,10 @@ import requests
 import websocket
 
 from exchanges.simulation.stage import Options
+from livermore.core.gap import Cause
 from tests.support.simulation import Running, simulated
+from tests.support.streaming import streamed
+from tests.support.waiting import until
 
 VENUE = "coinbase"
 REST = "/api/v3/brokerage/"
@@ -31,8 +34,8 @@ def connect(sim: Running) -> websocket.WebSocket:
     return websocket.create_connection(sim.endpoints[VENUE]["ws"], timeout=10)
 
 
-def subscribe(ws: websocket.WebSocket, channel: str, *products: str, kind: str = "subscribe") -> None:
-    ws.send(json.dumps({"type": kind, "product_ids": list(products), "channel": channel}))
+def subscribe(ws: websocket.WebSocket, channel: str, *products: str, kind: str = "subscribe", **more: str) -> None:
+    ws.send(json.dumps({"type": kind, "product_ids": list(products), "channel": channel, **more}))
 
 
 def frames_until(ws: websocket.WebSocket, is_last: Callable[[dict], bool]) -> list[dict]:
@@ -168,6 +171,33 @@ def test_silence_before_the_first_message_and_idling_without_heartbeats_end_a_co
         assert 6 <= closes_within(idle, 15) <= 12
         frames_until(beating, lambda f: f["channel"] == "heartbeats" and f["sequence_num"] > 5)
         beating.close()
+
+
+def test_a_ninth_message_within_a_second_ends_its_connection_whichever_sent_the_others():
+    with simulated(VENUE) as sim:
+        one, other = connect(sim), connect(sim)
+        for _ in range(8):
+            subscribe(one, "heartbeats")
+        subscribe(other, "heartbeats", jwt="a token is not counted")
+        frames_until(other, is_ack)
+        subscribe(other, "market_trades", "NMR-USD")
+        assert closes_within(other, 5) < 2
+        frames_until(one, lambda f: f["channel"] == "heartbeats" and f["sequence_num"] > 9)
+        subscribe(one, "market_trades", "NMR-USD")  # a second has passed
+        frames_until(one, lambda f: f["channel"] == "market_trades")
+        one.close()
+
+
+def test_our_client_keeps_below_with_many_connections_whose_symbols_change():
+    """Five connections, each with its own session: what counts is the address."""
+    with simulated(VENUE, is_paused=True) as sim, streamed(sim, VENUE, topics_per_connection=3) as run:
+        run.until_state("streaming")
+        everything = list(run.all_names)
+        for size in (6, 13, 4, 13):
+            run.follow(everything[:size])
+            until(lambda size=size: run.stream.snapshot().acked == size and run.state == "streaming")
+        assert run.stream.snapshot().errors == 0
+        assert run.gaps_of(Cause.DISCONNECT) == []
 
 
 def test_stream_and_rest_agree_to_the_last_digit():
