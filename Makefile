@@ -12,7 +12,7 @@ PURE := livermore/core exchanges/venue.py exchanges/lifecycle.py exchanges/batch
 	candles/signals $(wildcard exchanges/*/session.py exchanges/*/mapper.py)
 on = $(filter-out 0 no false off,$(1))
 
-.PHONY: run test check bench services lock
+.PHONY: run test check bench chaos services lock
 
 run: $(INSTALLED)
 	@$(PY) manage.py up $(if $(call on,$(LIVE)),--live) $(if $(EXCHANGES),--exchanges $(EXCHANGES)) $(ARGS)
@@ -28,6 +28,10 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(PY) -m tests.bench $(ARGS)
+
+# Hours. ARGS=--short takes minutes; needs a C compiler, for the clock of the deployment it maltreats.
+chaos: $(INSTALLED)
+	@$(PY) -m tests.chaos $(ARGS)
 
 # Set DATABASE_URL, CELERY_BROKER_URL and STATE_REDIS_URL to the services that are to be tried.
 services: $(INSTALLED)

@@ -27,6 +27,7 @@ class Row:
     adopted: int = 0
     worst_repair_s: float = 0.0
     took_s: float = 0.0
+    note: str = ""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -43,21 +44,23 @@ def main() -> int:
     from tests.chaos.faults import FAULTS
 
     texts = [text for text in options.only.split(",") if text]
-    chosen = [f for f in FAULTS if not texts or any(text in f.name for text in texts)]
+    named = [f for f in FAULTS if not texts or any(text in f.name for text in texts)]
+    chosen = [f for f in named if not (options.short and f.full_only)]
     began_s = time.monotonic()
     rows = _run(chosen, options.runs or (1 if options.short else RUNS), is_short=options.short, keep=options.keep)
-    _print(rows)
+    left_out = [Row(f.name, note=f"full only: {f.full_only}") for f in named if f not in chosen]
+    _print(rows + left_out)
     print(f"{time.monotonic() - began_s:.0f} s in all")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps([asdict(row) for row in rows], indent=2))
-    return 0 if all(row.equal == row.runs for row in rows) else 1
+    options.out.write_text(json.dumps([asdict(row) for row in rows + left_out], indent=2))
+    return 0 if all(row.equal == row.runs or row.note for row in rows) else 1
 
 
 def _run(chosen: Sequence, runs: int, *, is_short: bool, keep: bool) -> list[Row]:
     from tests.chaos.trial import Trial
     from tests.chaos.world import world
 
-    rows = [Row(fault.name) for fault in chosen]
+    rows = [Row(fault.name, note=fault.known and f"known: {fault.known}") for fault in chosen]
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     with world(folder, keep=keep) as made:
         trial = Trial(made)
@@ -78,12 +81,11 @@ def _run(chosen: Sequence, runs: int, *, is_short: bool, keep: bool) -> list[Row
 
 
 def _print(rows: Sequence[Row]) -> None:
-    print("| fault | runs | equal | candles | adopted | worst repair s |")
-    print("|---|---|---|---|---|---|")
+    print("| fault | runs | equal | candles | adopted | worst repair s | |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
-        print(
-            f"| {row.fault} | {row.runs} | {row.equal} | {row.candles} | {row.adopted} | {row.worst_repair_s:.0f} |"
-        )
+        numbers = (row.runs, row.equal, row.candles, row.adopted, round(row.worst_repair_s))
+        print(f"| {row.fault} | {' | '.join(map(str, numbers))} | {row.note} |")
 
 
 if __name__ == "__main__":

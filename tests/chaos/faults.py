@@ -24,8 +24,8 @@ from tests.chaos.world import VENUES, WORKERS, World
 BUSY = 3_000
 """Trades at one moment, so that a worker is killed at work."""
 REPAIR_WITHIN_S = 300.0
-COMPARED_WITHIN_S = 1500.0
-"""Every symbol is compared with the venue's klines within 20 minutes; what differs is mended in two or three more."""
+COMPARED_WITHIN_S = 3600.0
+"""Symbols take turns of a minute to be compared with the venue's klines, and here nearly all have something to mend."""
 RESTART = "CHAOS_DATABASE_RESTART"
 """The command that restarts the database that was given."""
 
@@ -35,12 +35,15 @@ class Fault:
     """`act(world, is_short)` begins some seconds before a border and leaves everything running again.
 
     `unsure` are (exchange, field) that no witness could ever tell. All must be repaired after `patience_s`.
+    `full_only` says why the short form leaves it out, `known` which mistake of ours it shows until that is mended.
     """
 
     name: str
     act: Callable[[World, bool], None]
     unsure: frozenset[tuple[str, str]] = frozenset()
     patience_s: float = REPAIR_WITHIN_S
+    full_only: str = ""
+    known: str = ""
 
 
 def worker_killed(world: World, is_short: bool) -> None:
@@ -213,6 +216,8 @@ def _again(message: bytes) -> bytes:
     return json.dumps(copy).encode()
 
 
+OLD_SEQUENCE = "Coinbase's session takes an old sequence number for a loss, one gap for each and every symbol"
+
 FAULTS = (
     Fault("worker SIGKILL", worker_killed),
     Fault("worker SIGSTOP and SIGCONT", worker_stopped),
@@ -220,15 +225,25 @@ FAULTS = (
     Fault("broker restarted", broker_restarted),
     Fault("broker gone", broker_gone),
     Fault("state Redis restarted", state_restarted),
-    Fault("state Redis flushed", state_flushed),
+    Fault(
+        "state Redis flushed",
+        state_flushed,
+        known="a flush is overlooked at exchanges whose last candles were adopted (failover._lively)",
+    ),
     Fault("database away", database_away),
     Fault("stream host SIGKILL", host_killed),
     Fault("stream host SIGTERM", host_ended),
     Fault("sockets cut at a border", sockets_cut),
     Fault("messages twice", messages_twice),
     Fault("messages shuffled", messages_shuffled),
-    Fault("trades late", trades_late),
-    Fault("trades twice", trades_twice),
-    Fault("prices corrupted", prices_corrupted, frozenset({("coinbase", "turnover")}), COMPARED_WITHIN_S),
+    Fault("trades late", trades_late, known=OLD_SEQUENCE),
+    Fault("trades twice", trades_twice, known=OLD_SEQUENCE),
+    Fault(
+        "prices corrupted",
+        prices_corrupted,
+        frozenset({("coinbase", "turnover")}),
+        COMPARED_WITHIN_S,
+        full_only="being compared with klines is a matter of turns, up to an hour",
+    ),
     Fault("two hosts", two_hosts),
 )

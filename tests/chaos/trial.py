@@ -12,7 +12,7 @@ from tests.chaos.world import BUCKET_MS, World
 BEFORE_BORDER_S = -20.0
 AFTER_BORDER_S = 5.0
 REPAIR_STEP_S = 4.0
-REPAIR_HOLD_S = 0.2
+REPAIR_HOLD_S = 0.15
 """While repair is awaited time passes some ten times faster than the processes' own."""
 
 

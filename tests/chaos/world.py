@@ -27,12 +27,12 @@ VENUES = ("binance", "coinbase", "kucoin", "mexc")
 BUCKET_MS = 300_000
 DAY_MS = 86_400_000
 STEP_S = 4.0
-HOLD_S = 0.06
+HOLD_S = 0.04
 """So much passes at once (the shortest silence that ends a conversation is 5 s), and so long the processes then have
 to follow."""
 PATIENT_HOLD_S = 0.4
 """The same while somebody connects, which no clock can hurry."""
-PACE = 0.5
+PACE = 0.35
 VISIBILITY_TIMEOUT_S = 180
 """The least that a deployment accepts (`livermore.E003`)."""
 WORKERS = ("ticks", "candles", "signals", "io")
