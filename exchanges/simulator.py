@@ -84,7 +84,6 @@ class Simulation:
         self.market.has_episodes = has_episodes
         # Making a market takes a second or more; one that began "now" is not late for that.
         self._zero_ns = now_ns if is_now else time.monotonic_ns()
-        self._keep_natives = {name for name, script in scripts.items() if script.keeps_natives}
         self.servers: dict[str, VenueServer] = {}
         for name, script in scripts.items():
             stage = Stage(name, self.market, options, partial(self._venue_now_us, name), self.catch_up)
@@ -186,7 +185,7 @@ class Simulation:
 
         Raises `InvalidInput` for a venue whose natives are ids for ever, and for names that do not fit.
         """
-        if venue in self._keep_natives:
+        if load(venue).keeps_natives:
             raise InvalidInput(f"{venue} keeps its symbols for ever; only what it displays may change")
         self.market.rename(venue, base, to)
         self.servers[venue].stage.delisted |= {native for at, native in self.market.gone if at == venue}
