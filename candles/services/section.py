@@ -15,7 +15,8 @@ from typing import Any
 from candles.models import Gap
 from candles.preview import TRAIL_SECONDS
 from candles.services.coverage import coverage
-from candles.signals.reference import Leg, RateMarket, Trail
+from candles.signals.collision import judged
+from candles.signals.reference import Leg, RateMarket, Trail, usd_rates
 from candles.signals.section import CrossSection, Health, Market
 from exchanges.state import state_redis
 from livermore.core import keys
@@ -56,7 +57,8 @@ class Sections:
 
     def of(self, base: str) -> CrossSection:
         """Everything an evaluation of this base may look at."""
-        return CrossSection(base, self.now_ms, tuple(self._markets(base)), self._rates)
+        markets = judged(list(self._markets(base)), usd_rates(self._rates, self.now_ms))
+        return CrossSection(base, self.now_ms, markets, self._rates)
 
     def _markets(self, base: str) -> Iterator[Market]:
         quotes = self._quotes(base)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from candles import publish
 from candles.models import Signal as SignalRow
+from candles.services import identity
 from candles.services.section import STABLES, Listing, Sections
 from candles.signals.event import Event, Phase
 from candles.signals.lifecycle import advance
@@ -65,6 +66,7 @@ def _evaluate_base(base: str, sections: Sections) -> int:
         return 0
     try:
         section = sections.of(base)
+        identity.notice(section)
         events: list[Event] = []
         suppressed: Counter[str] = Counter()
         for kind, rules in KINDS.items():
