@@ -23,6 +23,7 @@ from candles.services import (
     ingest,
     rebuild,
     reconcile,
+    rename,
     repair,
     retention,
     signals,
@@ -248,6 +249,21 @@ def evaluate_signals() -> None:
 def sweep_signals() -> None:
     """Let time pass for open signals even when no trade comes."""
     signals.evaluate(_now_ms(), has_open=True)
+
+
+@app.task(name="candles.hand_over", base=TryAgain)
+def hand_over(exchange: str, old: str, new: str, is_certain: bool = False, waits: int = 0) -> None:
+    """Let one symbol (both are natives) go on for another; what is too early is tried again for an hour."""
+    try:
+        done = rename.hand_over(exchange, old, new, is_certain=is_certain)
+    except FINAL as error:
+        _log_refused("rename.refused", exchange, new, error)
+        return
+    if done.is_early and waits < rename.WAITS:
+        again = (exchange, old, new, is_certain, waits + 1)
+        hand_over.apply_async(again, queue=f"backfill.{exchange}", countdown=rename.WAIT_S)
+    if done.series:
+        _enqueue_indicators(exchange, done.series)
 
 
 def _enqueue_indicators(exchange: str, series: list[indicators.Series]) -> None:

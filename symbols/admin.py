@@ -6,10 +6,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from symbols import services
+from symbols import services, tasks
 from symbols.models import ExchangeSymbol, UserSymbolSubscription
 
 _BY_HAND = ("exchange", "native", "base", "quote", "is_trading")
@@ -17,10 +19,25 @@ _FROM_VENUE = ("status", "tick", "lot", "quote_precision")
 _BY_RANKING = ("tier", "rank", "turnover_24h", "turnover_usd_24h")
 
 
+class SymbolForm(forms.ModelForm):
+    """A symbol goes on for one that ended at the same exchange."""
+
+    def clean_rename_of(self) -> ExchangeSymbol | None:
+        """Raises `ValidationError` for a symbol of another exchange, for itself, and for one that trades."""
+        former: ExchangeSymbol | None = self.cleaned_data["rename_of"]
+        if former is None or "rename_of" not in self.changed_data:
+            return former
+        exchange_id = self.instance.exchange_id or getattr(self.cleaned_data.get("exchange"), "pk", None)
+        if former.exchange_id != exchange_id or former.pk == self.instance.pk or former.is_trading:
+            raise ValidationError("Name a symbol of the same exchange that trades no more.")
+        return former
+
+
 @admin.register(ExchangeSymbol)
 class ExchangeSymbolAdmin(admin.ModelAdmin):
     """Symbols come from the venues' lists; by hand one may be added, and a rename recorded."""
 
+    form = SymbolForm
     list_display = ("name", "exchange", "native", "tier", "rank", "turnover_usd_24h", "is_trading", "last_seen")
     list_filter = ("exchange", "tier", "is_trading")
     list_select_related = ("exchange",)
@@ -39,6 +56,13 @@ class ExchangeSymbolAdmin(admin.ModelAdmin):
         """What sync and ranking write is not edited; identity only when a symbol is added."""
         written = (*_FROM_VENUE, "first_seen", "last_seen", *_BY_RANKING)
         return written if obj is None else (*_BY_HAND, *written)
+
+    def save_model(self, request: HttpRequest, obj: ExchangeSymbol, form: forms.ModelForm, change: bool) -> None:
+        """A rename recorded by hand hands the history over; the operator's word is proof enough."""
+        super().save_model(request, obj, form, change)
+        if obj.rename_of is not None and "rename_of" in form.changed_data:
+            pair = (obj.rename_of.native, obj.native)
+            transaction.on_commit(lambda: tasks.hand_over(obj.exchange_id, [pair], is_certain=True))
 
     def has_delete_permission(self, request: HttpRequest, obj: ExchangeSymbol | None = None) -> bool:
         """Candles hang on symbols; one that is no longer listed just stops trading."""

@@ -19,7 +19,7 @@ from exchanges.venue import Instrument, Rest
 from livermore.core.candle import Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol, SymbolBook
-from symbols import ranking
+from symbols import ranking, renames
 from symbols.models import ExchangeSymbol, UserSymbolSubscription
 
 _DAY_MS = 86_400_000
@@ -28,7 +28,10 @@ _FROM_VENUE = ("base", "quote", "name", "status", "is_trading", "tick", "lot", "
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What a sync did. `conflicts` are natives left out because another one trades under their name."""
+    """What a sync did. `conflicts` are natives left out because another one trades under their name.
+
+    `renamed` are pairs of natives of which the second may be the first under another name.
+    """
 
     exchange: str
     listed: int
@@ -37,6 +40,7 @@ class SyncResult:
     changed: int
     delisted: int
     conflicts: tuple[str, ...] = ()
+    renamed: tuple[renames.Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ def sync(exchange_slug: str, rest: Rest) -> SyncResult:
             unique_fields=["exchange", "native"],
             update_fields=[*_FROM_VENUE, "last_seen"],
         )
+    halted = [r for r in changed if known[r.native].is_trading and not r.is_trading]
+    fresh = [r for r in rows if r.is_trading and r.native not in known]
     return SyncResult(
         exchange=exchange_slug,
         listed=len(rows),
@@ -87,6 +93,7 @@ def sync(exchange_slug: str, rest: Rest) -> SyncResult:
         changed=len(changed),
         delisted=len(delisted),
         conflicts=tuple(sorted(conflicts)),
+        renamed=renames.candidates(delisted, halted, fresh),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import exchanges.services
 from livermore.celery import TryAgain, app
 from livermore.logs import event
-from symbols import services
+from symbols import renames, services
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,9 @@ def sync(exchange: str | None = None) -> None:
             sync.delay(slug)
         return
     rest = exchanges.services.rest(exchange, share=1)
-    event(log, "symbols.synced", **asdict(services.sync(exchange, rest)))
+    done = services.sync(exchange, rest)
+    event(log, "symbols.synced", **asdict(done))
+    hand_over(exchange, done.renamed)
 
 
 @app.task(name="symbols.refresh_tier1", base=TryAgain)
@@ -36,3 +39,18 @@ def refresh_tier1(exchange: str | None = None) -> None:
         return
     rest = exchanges.services.rest(exchange, share=1)
     event(log, "symbols.tier1_refreshed", **asdict(services.refresh_tier1(exchange, rest)))
+
+
+def hand_over(exchange: str, renamed: Iterable[renames.Pair], *, is_certain: bool = False) -> None:
+    """Ask for the history of renamed symbols to be handed over; without certainty only after proof.
+
+    By name: this app knows nothing of candles.
+    """
+    for old, new in renamed:
+        app.send_task(
+            "candles.hand_over",
+            (exchange, old, new),
+            {"is_certain": is_certain},
+            queue=f"backfill.{exchange}",
+            argsrepr=f"{exchange} {old} → {new}",
+        )

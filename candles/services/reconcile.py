@@ -139,6 +139,8 @@ class _Series:
         rows = Row.objects.filter(
             symbol=self._symbol, timeframe=str(self._timeframe), source=str(Source.TRADES), open_ms__lte=end_ms
         )
+        if self._symbol.rename_of_id is not None:  # what is older has another name at the venue, or none
+            rows = rows.filter(open_ms__gte=int(self._symbol.first_seen.timestamp() * 1000))
         if span_ms is None:
             rows = rows.filter(_unchecked(self._now_ms))
         else:

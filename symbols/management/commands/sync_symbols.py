@@ -6,7 +6,7 @@ from typing import Any
 
 from exchanges.venue import Rest
 from livermore.command_line import OneLineCommand
-from symbols import services
+from symbols import services, tasks
 from symbols.management import per_exchange
 
 
@@ -26,4 +26,9 @@ def _sync(slug: str, rest: Rest) -> str:
     line = (
         f"{slug}: {r.listed} listed, {r.trading} trading, {r.created} new, {r.changed} changed, {r.delisted} delisted"
     )
-    return f"{line}; left out because of their name: {' '.join(r.conflicts)}" if r.conflicts else line
+    if r.conflicts:
+        line += f"; left out because of their name: {' '.join(r.conflicts)}"
+    if r.renamed:
+        tasks.hand_over(slug, r.renamed)
+        line += f"; perhaps renamed: {', '.join(f'{old} to {new}' for old, new in r.renamed)}"
+    return line
