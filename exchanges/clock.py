@@ -46,6 +46,11 @@ class Estimate:
     uncertainty_ms: float
     measured_ms: int
 
+    @property
+    def proven_ms(self) -> float:
+        """The offset, 0 where there may be none: most clocks are right, and one known badly would spoil good times."""
+        return self.offset_ms if abs(self.offset_ms) > self.uncertainty_ms else 0.0
+
 
 def resolution_ms(calls: Sequence[Call], known_ms: int = COARSEST_MS) -> int:
     """What the venue's answers are multiples of (ms), a second at most: it may tell whole seconds as milliseconds.

@@ -90,7 +90,7 @@ class Report:
         if now - self._counted_at >= _RATE_OVER_S:
             self._rate = (frames - self._frames) / (now - self._counted_at)
             self._counted_at, self._frames = now, frames
-            self._lag_ms = lag_ms(exchange, symbols, seen.clock.offset_ms if seen.clock else 0.0)
+            self._lag_ms = lag_ms(exchange, symbols, seen.clock.proven_ms if seen.clock else 0.0)
 
 
 @unavailable()
@@ -98,7 +98,7 @@ def lag_ms(exchange: str, symbols: Iterable[str], offset_ms: float = 0.0) -> flo
     """How long after its trade a frame reaches us: the median of the newest tickers.
 
     The venue's times are taken back by `offset_ms`, by which its clock is known to be ahead of ours: a clock that is
-    wrong is no latency. Where nothing is known of it (0) it would look like one.
+    wrong is no latency. Where that is not known (0), or no more than its uncertainty, it looks like one.
     Up to `_LAG_OF` symbols are asked, of which those count that traded within `_LAG_WITHIN_MS`; None without.
     """
     pipe = state_redis().pipeline(transaction=False)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges import registry
-from exchanges.clock import CALLS, Call, Timekeeper, estimate, resolution_ms
+from exchanges.clock import CALLS, Call, Estimate, Timekeeper, estimate, resolution_ms
 from exchanges.crashes import Crashes
 from exchanges.simulator import available
 from exchanges.venue import Endpoint
@@ -56,6 +56,11 @@ def test_the_call_with_the_least_round_trip_counts() -> None:
     slow, quick = Call(0, 400_000_000, 3_350), Call(1_000_000_000, 20_000_000, 4_010)
     found = estimate([slow, quick], 1)
     assert (found.offset_ms, found.uncertainty_ms, found.measured_ms) == (3_000.0, 11.0, 1_020)
+
+
+def test_an_offset_that_may_be_none_corrects_nothing() -> None:
+    assert Estimate(-3_000.0, 2_999.0, 0).proven_ms == -3_000.0
+    assert Estimate(-300.0, 301.0, 0).proven_ms == 0.0
 
 
 def test_a_venue_that_tells_whole_seconds_is_known_no_better_than_that() -> None:
@@ -135,10 +140,10 @@ def test_few_questions_are_asked_and_a_refusal_ends_the_round() -> None:
 
 
 def test_a_slow_rest_is_told_by_its_uncertainty() -> None:
-    slow = (Answer({"serverTime": time.time_ns() // 1_000_000}, delay_s=0.3) for _ in range(CALLS))
+    slow = (Answer({"serverTime": time.time_ns() // 1_000_000}, delay_s=0.2) for _ in range(CALLS))
     with time_server(slow) as server, kept(COM, server.url, every_s=60) as keeper:
         found = until(lambda: keeper.estimate)
-    assert 150 <= found.uncertainty_ms < 400
+    assert 100 <= found.uncertainty_ms < 400
     assert abs(found.offset_ms) <= found.uncertainty_ms
 
 
@@ -164,13 +169,8 @@ def test_who_must_not_be_asked_is_not_asked() -> None:
 # ---- in a stream -----------------------------------------------------------------------------------
 
 
-def test_a_stream_tells_its_venues_clock_and_lives_without_it() -> None:
+def test_a_stream_lives_without_its_venues_clock() -> None:
     with simulated(COM, pace=5) as sim:
-        skew(sim, COM, AHEAD_S)
-        with streamed(sim, COM, ["BTCUSDT"]) as run:
-            run.until_state("streaming")
-            found = until(lambda: run.stream.snapshot().clock)
-            assert found.offset_ms == pytest.approx(AHEAD_S * 1_000, abs=100)
         sim.fault(COM, "rest_status", status=451, for_s=60)
         with streamed(sim, COM, ["BTCUSDT"]) as run:
             run.until_state("streaming")

@@ -45,3 +45,9 @@ def test_an_absent_redis_is_told(settings: object) -> None:
     settings.STATE_REDIS_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
     with pytest.raises(StoreUnavailable):
         lag_ms("alpha", ["A-B"])
+
+
+def test_a_clock_that_is_ahead_is_no_lag(redis_state: redis.Redis) -> None:
+    traded(redis_state, "A-B", 30 - 3_000)
+    assert lag_ms("alpha", ["A-B"]) == -2_970
+    assert lag_ms("alpha", ["A-B"], offset_ms=2_999.8) == 29.8
