@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from math import inf
+from math import ceil, inf
 from typing import Any
 
 from candles.models import Gap
@@ -17,7 +17,8 @@ from candles.preview import TRAIL_SECONDS
 from candles.services.coverage import coverage
 from candles.signals.collision import judged
 from candles.signals.reference import Leg, RateMarket, Trail, usd_rates
-from candles.signals.section import CrossSection, Health, Market
+from candles.signals.section import Clock, CrossSection, Health, Market
+from exchanges.clock import KNOWN_FOR_MS
 from exchanges.state import state_redis
 from livermore.core import keys
 from livermore.core.candle import BASE_TIMEFRAME
@@ -53,6 +54,7 @@ class Sections:
         self.now_ms = now_ms
         self.listings = _listings(now_ms // 1000 // _CACHE_S)
         self._since_ms: dict[str, int] = {}
+        self._clocks: dict[str, Clock] = {}
         self._rates = tuple(market for asset in STABLES for market in self._rate_markets(asset))
 
     def of(self, base: str) -> CrossSection:
@@ -83,7 +85,7 @@ class Sections:
         )
         return Market(
             leg, _trail(trail, self.now_ms), listing.taker_bps, atr_bps, is_converged,
-            spread_bps=_spread_bps(bid, ask), health=health, rank=listing.rank,
+            spread_bps=_spread_bps(bid, ask), clock=self._clock(exchange), health=health, rank=listing.rank,
         )  # fmt: skip
 
     def _rate_markets(self, asset: str) -> Iterator[RateMarket]:
@@ -111,6 +113,16 @@ class Sections:
             self._since_ms[exchange] = coverage(exchange).since_ms
         since_ms = self._since_ms[exchange]
         return not since_ms or self.now_ms - since_ms < WARM_AFTER_MS
+
+    def _clock(self, exchange: str) -> Clock:
+        """What its stream's host last measured; unknown when that was too long ago, or when no host speaks of it."""
+        if exchange not in self._clocks:
+            fields = ("clock_offset_ms", "clock_uncertainty_ms", "clock_measured_ms")
+            offset, uncertainty, measured = state_redis().hmget(keys.stream(exchange), *fields)
+            is_known = measured and self.now_ms - int(measured) <= KNOWN_FOR_MS
+            known = Clock(round(float(offset)), ceil(float(uncertainty))) if is_known else Clock()
+            self._clocks[exchange] = known
+        return self._clocks[exchange]
 
 
 def _trail(values: Iterable[bytes], now_ms: int) -> Trail:
