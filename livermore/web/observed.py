@@ -47,6 +47,9 @@ class StreamState:
     frames: int | None
     frames_per_s: float | None
     lag_ms: float | None
+    clock_offset_ms: float | None
+    clock_uncertainty_ms: float | None
+    clock_measured_ms: int | None
     since_ms: int | None
     last_frame_ms: int | None
     spooled: int | None
@@ -132,6 +135,9 @@ def state_of(row: Exchange, said: Mapping[str, str], odd: Drift) -> StreamState:
         frames=_whole(said.get("frames")),
         frames_per_s=_number(said.get("frames_per_s")),
         lag_ms=_number(said.get("lag_ms")),
+        clock_offset_ms=_number(said.get("clock_offset_ms")),
+        clock_uncertainty_ms=_number(said.get("clock_uncertainty_ms")),
+        clock_measured_ms=_whole(said.get("clock_measured_ms")),
         since_ms=_whole(said.get("since_ms")),
         last_frame_ms=_whole(said.get("last_frame_ms")),
         spooled=_whole(said.get("spooled")),

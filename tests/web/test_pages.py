@@ -64,6 +64,19 @@ def test_a_streaming_exchange_shows_its_numbers(browser: Client, redis_state: An
     assert "non-default endpoint" not in page
 
 
+def test_a_venues_clock_is_shown_with_its_uncertainty_and_age(browser: Client, redis_state: Any) -> None:
+    market_data.set_stream(redis_state, "kucoin")
+    assert "not measured" in browser.get("/").content.decode()
+    at_ms = market_data.now_ms() - 30_000
+    told = {"clock_offset_ms": 2998.4, "clock_uncertainty_ms": 12.6, "clock_measured_ms": at_ms}
+    market_data.set_stream(redis_state, "kucoin", **told)
+    page = " ".join(browser.get("/").content.decode().split())
+    assert '2998</span> ± <span data-f="clock_uncertainty_ms">13</span> ms ahead of ours' in page
+    assert f'data-f="clock_measured_ms" data-at="{at_ms}"' in page
+    said = browser.get("/api/v1/exchanges/kucoin").json()
+    assert {name: said[name] for name in told} == told
+
+
 @pytest.mark.parametrize("address", ["/", "/exchanges/kucoin/", "/parts/cards/"])
 def test_what_does_not_fit_the_schema_is_on_the_card(browser: Client, redis_state: Any, address: str) -> None:
     market_data.set_stream(redis_state, "kucoin")

@@ -27,11 +27,11 @@ _DAY = timedelta(days=1)
 _NUMBERS = (
     *("sockets", "wanted", "acked", "receiving", "frames"),
     *("epoch", "since_ms", "last_frame_ms", "config_version"),
-    *("spooled", "spooled_bytes", "spooled_from_ms", "crashes", "crashed_ms"),
+    *("spooled", "spooled_bytes", "spooled_from_ms", "crashes", "crashed_ms", "clock_measured_ms"),
 )
-_FRACTIONS = ("frames_per_s", "lag_ms")
+_FRACTIONS = ("frames_per_s", "lag_ms", "clock_offset_ms", "clock_uncertainty_ms")
 _COLUMNS = ("exchange", "state", "holder", "region", "sockets", "wanted/acked/recv", "frames/s", "lag ms")
-_MORE = ("gaps 24h", "proven 24h", "match 24h", "reason")
+_MORE = ("clock ahead ms", "gaps 24h", "proven 24h", "match 24h", "reason")
 
 
 class Command(OneLineCommand):
@@ -119,8 +119,16 @@ def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
 
     counts = "/".join(text(one[name]) for name in ("wanted", "acked", "receiving"))
     shares = ("-" if one[name] is None else f"{one[name]:.2%}" for name in ("proven_24h", "match_rate_24h"))
-    numbers = (one["sockets"], counts, one["frames_per_s"], one["lag_ms"], one["gaps_24h"], *shares)
+    numbers = (one["sockets"], counts, one["frames_per_s"], one["lag_ms"], _clock(one), one["gaps_24h"], *shares)
     return (one["exchange"], one["state"], text(one["holder"]), text(one["region"]), *map(text, numbers), one["reason"])
+
+
+def _clock(one: Mapping[str, Any]) -> str | None:
+    """How far the venue's clock is ahead of its host's, how well that is known, and since when."""
+    if one["clock_measured_ms"] is None:
+        return None
+    age_s = max(0, time.time_ns() // 1_000_000 - one["clock_measured_ms"]) // 1000
+    return f"{one['clock_offset_ms']:+.1f} ±{one['clock_uncertainty_ms']:.1f}, {age_s} s ago"
 
 
 def _rows(name: str | None) -> list[Exchange]:
