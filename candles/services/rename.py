@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -71,7 +72,7 @@ def hand_over(exchange: str, old_native: str, new_native: str, *, is_certain: bo
     is_early = newest is not None and first is None
     if not refusal and newest is not None and first is not None and _still_closes(old, first.open_ms):
         refusal, is_early = "the old symbol's last candle is not closed yet", True
-    told = {"exchange": exchange, "old": old_native, "new": new_native}
+    told: dict[str, Any] = {"exchange": exchange, "old": old_native, "new": new_native}
     if refusal:
         event(log, "rename.unproven", logging.INFO if is_early else logging.WARNING, **told, why=refusal)
         return HandedOver(refusal, is_early)
