@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from exchanges.simulation.listing import Listing, Print
 from livermore.core import keys
 from tests.chaos.world import BUCKET_MS, World
 
@@ -26,6 +27,8 @@ CUTS = {"binance"}
 """Their klines cut each trade's quote amount to the quote's precision, and so do our folds."""
 SHORTENS = {"mexc"}
 """Their klines cut the bar's whole quote amount."""
+UNORDERED = {"mexc"}
+"""Their trades' ids have no order: of those of one millisecond anyone may have been the first, or the last."""
 NAMES = """
 import json
 from symbols import services
@@ -54,7 +57,7 @@ class Truth:
         self._world = world
         found = world.stack.python(NAMES.format(venues=("binance", "coinbase", "kucoin", "mexc")))
         self.symbols = {pk: (slug, native, name) for pk, slug, native, name in found}
-        self._known: dict[tuple[int, int], dict[str, Decimal]] = {}
+        self._known: dict[tuple[int, int], dict[str, Any]] = {}
 
     def learn(self, from_ms: int, to_ms: int) -> None:
         """Keep the candles of these buckets: the simulators forget trades after two hours."""
@@ -62,7 +65,7 @@ class Truth:
         wanted = [place for place in places if place not in self._known]
         self._known |= self._world.sim.call(lambda: {place: self._five(*place) for place in wanted})
 
-    def _five(self, pk: int, open_ms: int) -> dict[str, Decimal]:
+    def _five(self, pk: int, open_ms: int) -> dict[str, Any]:
         slug, native, _ = self.symbols[pk]
         simulation = self._world.sim.simulation
         kline = simulation.truth(slug, native, open_ms)
@@ -76,13 +79,22 @@ class Truth:
         told = {name: Decimal(getattr(kline, name)) for name in FIELDS}
         if slug in SHORTENS:
             told["turnover"] = told["turnover"].quantize(Decimal(1).scaleb(-x.price_places), ROUND_DOWN)
-        return told | {"exact_turnover": turnover}
+        prints = tape.prints[first:last]
+        opens, closes = {told["open"]}, {told["close"]}
+        if slug in UNORDERED and prints:
+            opens = {_price(p, x) for p in prints if p.time_us == prints[0].time_us}
+            closes = {_price(p, x) for p in prints if p.time_us == prints[-1].time_us}
+        return told | {"exact_turnover": turnover, "opens": opens, "closes": closes}
 
-    def five(self, pk: int, open_ms: int) -> dict[str, Decimal]:
+    def five(self, pk: int, open_ms: int) -> dict[str, Any]:
         """A 5-minute candle."""
         if (pk, open_ms) not in self._known:
             self.learn(open_ms, open_ms + BUCKET_MS)
         return self._known[pk, open_ms]
+
+
+def _price(one: Print, listing: Listing) -> Decimal:
+    return Decimal(one.price).scaleb(-listing.price_places)
 
 
 class Stored:
@@ -170,7 +182,9 @@ def compare(
     return Comparison(total, wrong, stored.open_gaps(to_ms), adopted)
 
 
-def _expected(truth: Truth, fives: dict[Place, dict[str, Any]], place: Place, length_ms: int) -> dict[str, Any]:
+def _expected(
+    truth: Truth, fives: dict[Place, dict[str, Any]], place: Place, length_ms: int
+) -> dict[str, set[Decimal]]:
     parts = []
     for open_ms in range(place.open_ms, place.open_ms + length_ms, BUCKET_MS):
         part = dict(truth.five(place.pk, open_ms))
@@ -182,27 +196,28 @@ def _expected(truth: Truth, fives: dict[Place, dict[str, Any]], place: Place, le
     # An interval without trades is flat at the close before it, and says nothing of a larger one that has some.
     lively = [part for part in parts if part["volume"]] or parts
     return {
-        "open": lively[0]["open"],
-        "close": lively[-1]["close"],
-        "high": max(part["high"] for part in lively),
-        "low": min(part["low"] for part in lively),
-        **{name: sum(p[name] for p in parts) for name in ("volume", "trades", "taker_buy_volume")},
+        "open": lively[0]["opens"],
+        "close": lively[-1]["closes"],
+        "high": {max(part["high"] for part in lively)},
+        "low": {min(part["low"] for part in lively)},
+        **{name: {sum(p[name] for p in parts)} for name in ("volume", "trades", "taker_buy_volume")},
         "turnover": {sum(p["stored_turnover"] for p in parts), sum(p["turnover"] for p in parts)},
     }
 
 
 def _difference(
-    slug: str, candle: dict[str, Any] | None, expected: dict[str, Any], unsure: set[tuple[str, str]]
+    slug: str, candle: dict[str, Any] | None, expected: dict[str, set[Decimal]], unsure: set[tuple[str, str]]
 ) -> str:
     if candle is None:
         return "missing"
+    kind, found = f"({candle['source']} {candle['quality']})", []
     for name in FIELDS:
         value = candle[name]
         if (slug, name) in unsure:
             continue
         if value is None:
             if candle["source"] == "trades" or name not in UNTOLD[slug]:
-                return f"no {name} ({candle['source']} {candle['quality']})"
-        elif Decimal(str(value)) not in (expected[name] if name == "turnover" else {expected[name]}):
-            return f"{name} {value} is not {expected[name]} ({candle['source']} {candle['quality']})"
-    return ""
+                found.append(f"no {name}")
+        elif Decimal(str(value)) not in expected[name]:
+            found.append(f"{name} {value} is not {' or '.join(map(str, expected[name]))}")
+    return f"{', '.join(found)} {kind}" if found else ""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import redis
 
@@ -205,9 +204,14 @@ class World:
             assert time.monotonic() < deadline, {slug: self.told(slug) for slug in VENUES}
             self.follow()
 
-    def connections(self, slug: str) -> list[Any]:
-        """The venue's ends of its sockets; to be used in the simulation's thread."""
-        return list(self.sim.simulation.servers[slug].stage.connections)
+    def until_idle(self, within_s: float = 90.0) -> None:
+        """Real time passes until every task of the venues' REST is done: their budgets are counted in real time."""
+        deadline = time.monotonic() + within_s
+        queues = processes.queues(processes.WORKERS["io"], VENUES)
+        with self.broker as broker:
+            while any(broker.llen(queue) for queue in queues) or broker.hlen("unacked"):
+                assert time.monotonic() < deadline, "the history is not there"
+                self.follow()
 
 
 @contextmanager
@@ -239,6 +243,7 @@ def world(var_dir: Path, seed: int = 11, *, keep: bool = False) -> Iterator[Worl
                 for name in (*WORKERS, "beat", "host"):
                     made.start(name)
                 made.until_streaming()
+                made.until_idle()
                 yield made
             finally:
                 for process in running._processes.values():
