@@ -53,9 +53,8 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
     for bucket, slabs, (stored_before, after) in zip(buckets, found, borders, strict=True):
         earlier = Bucket(bucket.symbol, bucket.open_ms - BUCKET_MS)
         before = edges.get(earlier, stored_before)
-        after = None if after is not None and _is_carried(after) else after
         folded, doubted, good = _folded(evidence, bucket, slabs)
-        witnesses = evidence.witnesses(bucket, folded, (before, after), good, following.get(bucket, {}))
+        witnesses = evidence.witnesses(bucket, folded, (before, _vouched(after)), good, following.get(bucket, {}))
         is_covered = witnesses.is_covered and len(good) == len(slabs)
         verdict = judge(folded, replace(witnesses, is_covered=is_covered, doubted=doubted))
         candle = evidence.candle(bucket, folded, verdict)
@@ -144,6 +143,10 @@ def _closed(candle: Candle, folded: Folded | None) -> Closed:
 def _is_carried(edge: Edge) -> bool:
     """Of a bucket without trades that nobody vouches for: it knows what came before it, and proves nothing."""
     return edge.first > edge.last and not edge.is_proven
+
+
+def _vouched(after: Edge | None) -> Edge | None:
+    return None if after is None or _is_carried(after) else after
 
 
 def _tells_of(before: Edge, edge: Edge, folded: Folded | None) -> bool:
