@@ -35,6 +35,9 @@ class At:
     def socket_url(self, natives: Collection[str]) -> str:
         return self.url
 
+    def time_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
 
 @dataclass
 class Clock:
