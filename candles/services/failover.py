@@ -66,8 +66,8 @@ def _run_ids() -> str:
 
 
 def _lively(now_ms: int) -> list[str]:
-    """Exchanges of which trades were folded lately, by the table: an empty Redis cannot tell."""
+    """Exchanges that were followed lately, by the table: an empty Redis cannot tell. History proves nothing."""
     recent = Candle.objects.filter(
-        timeframe=str(BASE_TIMEFRAME), source=str(Source.TRADES), open_ms__gte=now_ms - LIVELY_MS
+        timeframe=str(BASE_TIMEFRAME), source__in=(Source.TRADES, Source.ADOPTED), open_ms__gte=now_ms - LIVELY_MS
     )
     return sorted(set(recent.order_by().values_list("symbol__exchange_id", flat=True).distinct()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from candles import tasks, window
 from candles.services import failover
 from candles.services.record import Closed, record
 from livermore.core import keys
-from livermore.core.candle import Candle, Timeframe
+from livermore.core.candle import Candle, Source, Timeframe
 from livermore.core.gap import Cause
 from symbols.models import ExchangeSymbol
 from tests.candles.streaming import now_ms, past, streamed
@@ -21,8 +22,8 @@ from tests.support.redis_server import RedisServer
 pytestmark = pytest.mark.django_db
 
 
-def candle(open_ms: int) -> Candle:
-    return Candle("binance", "BTC-USDT", Timeframe.M5, open_ms, *[Decimal(1)] * 5)
+def candle(open_ms: int, source: Source = Source.TRADES) -> Candle:
+    return Candle("binance", "BTC-USDT", Timeframe.M5, open_ms, *[Decimal(1)] * 5, source=source)
 
 
 @pytest.fixture
@@ -40,6 +41,15 @@ def test_a_fresh_installation_has_lost_nothing(redis_state):
 def test_while_the_server_stays_nothing_is_lost(traded):
     failover.seen(now_ms())
     assert failover.watch(now_ms()) == []
+
+
+def test_candles_taken_from_the_venue_are_signs_of_life_too_history_is_none(traded, redis_state):
+    ExchangeSymbol(exchange_id="kucoin", native="BTC-USDT", base="BTC", quote="USDT", tier=1).save()
+    ExchangeSymbol(exchange_id="mexc", native="BTCUSDT", base="BTC", quote="USDT", tier=1).save()
+    record([Closed(replace(candle(past(1), Source.ADOPTED), exchange="kucoin"), 1)])
+    record([Closed(replace(candle(past(1), Source.REST), exchange="mexc"), 1)])
+    redis_state.flushall()
+    assert [gap.exchange for gap in failover.watch(now_ms())] == ["binance", "kucoin"]
 
 
 def test_an_empty_redis_has_lost_the_open_buckets(traded, redis_state):
