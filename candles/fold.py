@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from itertools import compress, repeat
-from operator import mul
+from operator import itemgetter, mul
 
 from candles.outlier import doubtful, is_calm
 from candles.slab import Slab, identities, numbers
@@ -49,7 +49,8 @@ def fold(slabs: Mapping[str, Slab], *, turnover_step: Decimal | None = None) -> 
     """Fold the slabs of one bucket (batch id → slab); None when they hold no trade.
 
     Identity is the venue's trade id, or the place in the batch where there is none. The order is
-    (time, id): open is the least, close the greatest, whatever arrived first. With `turnover_step` each
+    (time, id): open is the least, close the greatest, whatever arrived first. An id that is text says nothing
+    of order; there it is (time, place), by the batches' own numbers. With `turnover_step` each
     trade's quote amount is cut to that step before it is added, as some venues do.
     """
     rows, conflicts = _distinct(slabs)
@@ -66,7 +67,8 @@ def fold_believed(
     if is_calm(prices, reference):
         return _fold(rows, prices, conflicts, turnover_step), 0
     # Only a bucket with a jump pays for the order.
-    ordered = sorted(zip(rows, prices, strict=True), key=lambda pair: pair[0][:2])
+    by_time = itemgetter(0) if _is_text(rows) else itemgetter(0, 1)
+    ordered = sorted(zip(rows, prices, strict=True), key=lambda pair: by_time(pair[0]))
     doubted = doubtful([price for _, price in ordered], [row[6] for row, _ in ordered], reference)
     kept = [pair for position, pair in enumerate(ordered) if position not in doubted]
     return _fold([row for row, _ in kept], [price for _, price in kept], conflicts, turnover_step), len(doubted)
@@ -79,7 +81,8 @@ def _fold(
         return None
     times, ids, executions, _, quantity_texts, buys, are_rest = zip(*rows, strict=True)
     quantities = numbers(list(quantity_texts))
-    order = list(zip(times, ids, range(len(rows)), strict=True))
+    places = range(len(rows))
+    order = list(zip(times, places if _is_text(rows) else ids, places, strict=True))
     with localcontext(EXACT):
         amounts: Iterable[Decimal] = map(mul, prices, quantities)
         if turnover_step is not None:
@@ -109,7 +112,7 @@ def _distinct(slabs: Mapping[str, Slab]) -> tuple[list[Row], int]:
     """Every trade once, and of how many trades two versions differed."""
     rows: list[Row] = []
     keys: list[tuple[str, int] | int | str] = []
-    for field, slab in slabs.items():
+    for field, slab in _placed(slabs):
         keys += identities(field, slab)
         is_rest = repeat(field.startswith(REST_FIELD))
         rows += zip(
@@ -129,6 +132,22 @@ def _distinct(slabs: Mapping[str, Slab]) -> tuple[list[Row], int]:
         # REST beats stream, then the greater tuple: a rule that does not depend on arrival.
         chosen[key] = max(other, row, key=lambda r: (r[6], r[:6]))
     return list(chosen.values()), len(conflicts)
+
+
+def _is_text(rows: Sequence[Row]) -> bool:
+    return any(type(row[1]) is str for row in rows)
+
+
+def _placed(slabs: Mapping[str, Slab]) -> Iterable[tuple[str, Slab]]:
+    """Where ids are text, in the order of connections and of their batches' numbers; else in any."""
+    if not any(type(slab.ids[0]) is str for slab in slabs.values() if slab.ids):
+        return slabs.items()
+
+    def place(item: tuple[str, Slab]) -> tuple[str, int, str]:
+        connection, _, number = item[0].rpartition(":")
+        return connection, int(number) if number.isdigit() else 0, number
+
+    return sorted(slabs.items(), key=place)
 
 
 def _chain(ids: tuple[int | str, ...], executions: tuple[int, ...]) -> tuple[int | None, int | None, bool]:

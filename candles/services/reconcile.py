@@ -61,15 +61,19 @@ class Reconciled:
 
 
 def wanted(exchange: str) -> list[str]:
-    """The symbols whose turn it is this minute: open cases first, then who waited longest."""
+    """The symbols whose turn it is this minute: those of open cases, and those who waited longest."""
     now_ms = _now_ms()
     settled = Q(timeframe=str(BASE_TIMEFRAME), open_ms__lte=now_ms - BASE_TIMEFRAME.ms - SETTLED_MS)
     rows = Row.objects.filter(_unchecked(now_ms), settled, symbol__exchange_id=exchange)
     waiting = (
         rows.order_by().values("symbol_id", name=F("symbol__name")).annotate(worst=Max("differs"), since=Min("open_ms"))
     )
-    turn = sorted(waiting, key=lambda one: (not one["worst"], one["since"], one["name"]))
-    return [one["name"] for one in turn[: ceil(len(turn) / ROUND_MIN)]]
+    turn = sorted(waiting, key=lambda one: (one["since"], one["name"]))
+    cases = [one["name"] for one in turn if one["worst"]]
+    others = [one["name"] for one in turn if not one["worst"]]
+    # Each has its own share, so that many cases do not hold back who was not looked at yet, nor the reverse.
+    share = ceil(len(turn) / ROUND_MIN)
+    return cases[:share] + others[:share]
 
 
 def reconcile(exchange: str, symbol: str, span_ms: tuple[int, int] | None = None) -> Reconciled:

@@ -27,6 +27,8 @@ _PRODUCTS_PER_FRAME = 100
 _ACK_WITHIN_NS = 10 * SECOND
 _HEARTBEAT_WITHIN_NS = 5 * SECOND
 
+_OLD_WITHIN = 10_000
+"""A number that is lower by no more is an old frame's; by more, the venue counts anew."""
 _SEQUENCE = b'"sequence_num":'
 _PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9-]+")
 
@@ -98,7 +100,10 @@ class CoinbaseSession:
             number = int(payload[begin + 15 : begin + 36].split(b",", 1)[0].rstrip(b"}] \r\n"))
         except ValueError:
             return events
-        expected, self._sequence = self._sequence, number + 1
+        expected = self._sequence
+        if 0 < expected - number <= _OLD_WITHIN:
+            return events  # it came twice or late: that it was missing has been told
+        self._sequence = number + 1
         return events if number == expected else [Lost(f"frame {number} after {expected - 1}"), *events]
 
     def tick(self, now: Nanos) -> Sequence[Event]:

@@ -85,3 +85,13 @@ def test_an_incomplete_candle_opens_where_its_timeframe_does(yesterday, monkeypa
 
 def test_without_any_part_there_is_no_candle(yesterday):
     assert larger.overdue(AT, NAME) == []
+
+
+def test_parts_that_a_lost_window_lacks_are_read_from_the_table(yesterday, redis_state):
+    keep([part(yesterday + at * BUCKET_MS) for at in range(2)])
+    redis_state.flushall()
+    record(larger.larger(keep([part(yesterday + 2 * BUCKET_MS, price=300)])))
+    whole = stands(Timeframe.M15, yesterday)
+    assert (whole.parts, whole.close, whole.volume) == (3, Decimal(300), Decimal(3))
+    record(larger.larger(keep([part(yesterday, price=50, trades=2)])))
+    assert stands(Timeframe.M15, yesterday).open == Decimal(50)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exchanges.registry import slugs, venue
-from exchanges.venue import KEEP, Close, Keep, Ready, Refused, Send, Session
+from exchanges.venue import KEEP, Close, Keep, Lost, Ready, Refused, Send, Session
 from livermore.core.errors import LocalProtocolError, RemoteProtocolError
 from livermore.core.trade import Nanos
 from tests.venues.conversation import LIMITS, START_NS, TICK_NS, Player
@@ -186,6 +186,23 @@ def test_coinbase_the_number_may_stand_anywhere() -> None:
     lost, kept = session.received(b'{"channel":"market_trades","events":[],"sequence_num":5}\n', at)
     assert kept == Keep()
     assert "5 after 1" in lost.why  # type: ignore[union-attr]
+
+
+def test_coinbase_a_frame_that_comes_late_or_twice_is_no_loss() -> None:
+    session = opened("coinbase", "BTC-USD")
+
+    def received(number: int) -> list[str]:
+        frame = b'{"channel":"market_trades","events":[],"sequence_num":%d}' % number
+        events = session.received(frame, Nanos(START_NS))
+        assert events[-1] == Keep()
+        return [event.why for event in events if isinstance(event, Lost)]
+
+    assert [received(number) for number in (0, 1, 1, 0, 2)] == [[]] * 5
+    assert received(4) == ["frame 4 after 2"]
+    assert [received(number) for number in (3, 5, 4, 6)] == [[]] * 4
+    assert received(20_000) == ["frame 20000 after 6"]
+    assert received(3) == ["frame 3 after 20000"]  # the venue counts anew
+    assert received(4) == []
 
 
 def opened(slug: str, native: str) -> Session:
