@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from candles import window
 from candles.models import Gap
+from candles.services.carry import carry
 from candles.services.history import SETTLED_MS
 from candles.services.larger import larger
 from candles.services.record import Closed, record
@@ -59,6 +60,7 @@ def adopt(exchange: str, symbol: str) -> list[Candle]:
         klines = {k.open_ms: k for k in source.klines(row.native, BASE_TIMEFRAME, opens[0], opens[-1] + BUCKET_MS)}
         candles = _candles(exchange, symbol, opens, klines, omits=omits)
         changed = record([Closed(candle, candle.trades or 0) for candle in candles])
+        changed += carry(changed)
         standing += changed + record(larger(changed))
         if len(candles) == len(opens):
             Gap.objects.filter(pk=gap.pk).update(

@@ -11,6 +11,7 @@ from candles import ledger
 from candles.audit import Verdict, judge
 from candles.fold import Folded, fold, fold_believed
 from candles.ledger import Bucket, Edge
+from candles.services.carry import carry
 from candles.services.evidence import Evidence
 from candles.services.larger import larger
 from candles.services.record import Closed, record
@@ -69,8 +70,7 @@ def close(exchange: str, buckets: Sequence[Bucket]) -> Closing:
             closed.append(_closed(candle, folded))
             evidence.remember(candle)
             _log(candle, slabs, folded)
-    result.candles = record(closed)
-    result.candles += record(larger(result.candles))
+    result.candles = _recorded(closed)
     ledger.keep_edges(exchange, edges)
     _ask_again(exchange, again, [b for b in buckets if evidence.coverage.is_unheard(b.end_ms)])
     _summarise(exchange, result, started)
@@ -132,6 +132,13 @@ def _edge(folded: Folded | None, verdict: Verdict, before: Edge | None) -> Edge 
     if folded.first_id is None or folded.last_id is None:
         return None
     return Edge(folded.first_id, folded.last_id, is_proven)
+
+
+def _recorded(closed: Sequence[Closed]) -> list[Candle]:
+    """With what follows: flat candles behind them, and larger ones of them."""
+    standing = record(closed)
+    standing += carry(standing)
+    return standing + record(larger(standing))
 
 
 def _closed(candle: Candle, folded: Folded | None) -> Closed:

@@ -19,6 +19,7 @@ from candles import compare
 from candles.models import Candle as Row
 from candles.models import Gap, Mismatch
 from candles.services.adopt import adopted
+from candles.services.carry import carry
 from candles.services.larger import larger, overdue
 from candles.services.record import Closed, record
 from candles.services.repair import Repair
@@ -95,6 +96,7 @@ def reconcile(exchange: str, symbol: str, span_ms: tuple[int, int] | None = None
             break
         _Series(row, timeframe, done).reconcile(span_ms)
         if timeframe is BASE_TIMEFRAME:
+            done.changed += carry(done.changed)
             done.changed += record(larger(done.changed) + overdue(exchange, symbol))
     event(
         log, "candles.reconciled", exchange=exchange, symbol=symbol, checked=done.checked, equal=done.equal,

@@ -111,7 +111,9 @@ def _upsert(rows: list[list[Any]]) -> set[_Key]:
         f"INSERT INTO candles ({', '.join(_FIELDS)}) VALUES {', '.join([one] * len(rows))} "  # noqa: S608
         f"ON CONFLICT (symbol_id, timeframe, open_ms) DO UPDATE SET {updates}, "
         f"revision = CASE WHEN {same} THEN candles.revision ELSE candles.revision + 1 END "
-        f"WHERE ({new}) > ({old}) RETURNING {', '.join(_KEY)}"
+        # A flat candle has no evidence of its own: it follows the close before it.
+        f"WHERE ({new}) > ({old}) OR (candles.reason <> '' AND candles.reason = excluded.reason "
+        f"AND ({new}) = ({old}) AND NOT ({same})) RETURNING {', '.join(_KEY)}"
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [value for row in rows for value in row])
