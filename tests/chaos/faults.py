@@ -216,8 +216,6 @@ def _again(message: bytes) -> bytes:
     return json.dumps(copy).encode()
 
 
-OLD_SEQUENCE = "Coinbase's session takes an old sequence number for a loss, one gap for each and every symbol"
-
 FAULTS = (
     Fault("worker SIGKILL", worker_killed),
     Fault("worker SIGSTOP and SIGCONT", worker_stopped),
@@ -232,9 +230,8 @@ FAULTS = (
     Fault("messages twice", messages_twice),
     Fault("messages shuffled", messages_shuffled),
     Fault("two hosts", two_hosts),
-    # Last come those that leave something wrong behind, until it is mended.
-    Fault("trades late", trades_late, known=OLD_SEQUENCE),
-    Fault("trades twice", trades_twice, known=OLD_SEQUENCE),
+    Fault("trades late", trades_late),
+    Fault("trades twice", trades_twice),
     Fault(
         "prices corrupted",
         prices_corrupted,
@@ -242,9 +239,5 @@ FAULTS = (
         COMPARED_WITHIN_S,
         full_only="being compared with klines is a matter of turns, up to an hour",
     ),
-    Fault(
-        "state Redis flushed",
-        state_flushed,
-        known="overlooked where the last candles were adopted (failover._lively); larger candles stay as they were",
-    ),
+    Fault("state Redis flushed", state_flushed),
 )

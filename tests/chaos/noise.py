@@ -41,7 +41,13 @@ class Noise:
         for connection, send in self._noisy.items():
             connection.send = send
 
-    def _sender(self, send: Any) -> Any:
+    def _sender(self, whole: Any) -> Any:
+        number = Numbers()
+
+        def send(payload: str | bytes, *, is_trade: bool = False) -> None:
+            # A connection's frames are numbered as they leave, whatever is held back.
+            whole(number(payload) if self._late else payload, is_trade=is_trade)
+
         def noisy(payload: str | bytes, *, is_trade: bool = False) -> None:
             if not is_trade:
                 send(payload)
@@ -66,6 +72,20 @@ class Noise:
         self._held = [entry for entry in self._held if entry[0] > until_us]
         for _, send, payload in due:
             send(payload, is_trade=True)
+
+
+class Numbers:
+    """Coinbase's numbers of one connection, given anew in the order of sending."""
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+
+    def __call__(self, payload: str | bytes) -> str | bytes:
+        if not isinstance(payload, str) or (found := re.search(r'"sequence_num":(\d+)', payload)) is None:
+            return payload
+        number = int(found[1]) if self._next is None else self._next
+        self._next = number + 1
+        return f"{payload[: found.start(1)]}{number}{payload[found.end(1) :]}"
 
 
 def corrupted(payload: str | bytes) -> str | bytes:
