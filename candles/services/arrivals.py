@@ -36,6 +36,16 @@ def is_stale(venue: Venue, batch: FrameBatch) -> bool:
     return batch.epoch < epoch
 
 
+def refused(batch: FrameBatch) -> Gap:
+    """What a stale batch held: nobody else may have heard it.
+
+    Whole steps of time, so that the many batches of a host that goes on for seconds are few gaps.
+    """
+    from_ns = (batch.arrivals[0][1] - MARGIN_NS) // MARGIN_NS * MARGIN_NS
+    to_ns = -(-(batch.received_ns + MARGIN_NS) // MARGIN_NS) * MARGIN_NS
+    return Gap(batch.exchange, from_ns, to_ns, Cause.BATCH, (), batch.connection)
+
+
 def stage(pipe: Any, batch: FrameBatch, now_ms: int) -> None:
     """Add to `pipe` that this batch came, and which numbers before it did not (yet)."""
     known = _newest.get(batch.connection)

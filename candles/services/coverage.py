@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import Max
+
 from candles import ledger
 from candles.ledger import Bucket
+from candles.models import Candle
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
-from livermore.core.candle import BUCKET_MS
+from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, Source
 from symbols import services as symbols
 
 MARKED_LIFE_S = 3600
@@ -43,18 +46,29 @@ class Coverage:
 def mark_silent(exchange: str, now_ms: int) -> None:
     """Make the buckets that ended since the last call due for every streamed symbol: silent ones close too.
 
-    Nothing for the first bucket after a pause of an hour: nobody listened while it lasted.
+    Nothing for the first bucket after a pause of an hour: nobody listened while it lasted. Where Redis has
+    forgotten what was marked, the newest candle of the table tells.
     """
     if not coverage(exchange).is_started:
         return
     open_ms = now_ms - now_ms % BUCKET_MS - BUCKET_MS
     stored = state_redis().get(keys.marked(exchange))
-    done_ms = open_ms if stored is None else int(stored)
+    done_ms = _recorded(exchange, open_ms) if stored is None else int(stored)
     if opens := range(done_ms + BUCKET_MS, open_ms + BUCKET_MS, BUCKET_MS):
         names = symbols.streamed_names(exchange).values()
         ledger.mark(exchange, [Bucket(name, at_ms) for at_ms in opens for name in names], now_ms=now_ms)
     # Remembered last: who dies in between leaves the marking to the next, and marking twice is harmless.
     state_redis().set(keys.marked(exchange), open_ms, ex=MARKED_LIFE_S)
+
+
+def _recorded(exchange: str, open_ms: int) -> int:
+    """The bucket before the newest that the stream filled within the last hour; `open_ms` where there is none."""
+    followed = Candle.objects.filter(
+        symbol__exchange_id=exchange, timeframe=str(BASE_TIMEFRAME), source__in=(Source.TRADES, Source.ADOPTED),
+        open_ms__gte=open_ms - MARKED_LIFE_S * 1000,
+    )  # fmt: skip
+    newest = followed.aggregate(newest=Max("open_ms"))["newest"]
+    return open_ms if newest is None else min(open_ms, newest - BUCKET_MS)
 
 
 @unavailable()

@@ -59,12 +59,13 @@ class Ingested:
 def ingest(body: dict[str, Any]) -> Ingested:
     """Store a batch. Doing it twice stores the same bytes.
 
-    Raises `FrameRejected` for an unreadable body and for a batch of a lease that somebody else has by now.
+    A batch of a lease that somebody else has by now is set aside where its trades could count twice; what it held
+    is a gap. Raises `FrameRejected` for an unreadable body.
     """
     batch = wire.unpack(body)
     venue = registry.venue(batch.exchange)
     if arrivals.is_stale(venue, batch):
-        raise FrameRejected("batch of an older lease")
+        return _refused(body, batch)
     mapped = venue.mapper(batch.frames, _book(batch.exchange))
     if mapped.unknown:
         mapped = _with_fresh_book(venue, batch, mapped)
@@ -107,6 +108,12 @@ def _tell(result: Ingested) -> None:
             log, "batch.rejected", logging.WARNING, batch=result.batch, exchange=result.exchange,
             rejected=dict(result.rejected), unknown=dict(result.unknown.most_common(5)),
         )  # fmt: skip
+
+
+def _refused(body: dict[str, Any], batch: FrameBatch) -> Ingested:
+    reject_batch(body, "batch of an older lease")
+    gaps = [arrivals.refused(batch)] if batch.arrivals else []
+    return Ingested(batch.id, batch.exchange, len(batch.frames), gaps=gaps)
 
 
 @unavailable()

@@ -9,9 +9,8 @@ import pytest
 from candles.services import arrivals, ingest
 from exchanges import registry, wire
 from livermore.core import keys
-from livermore.core.errors import FrameRejected
 from livermore.core.frame import FrameBatch
-from livermore.core.gap import Cause
+from livermore.core.gap import Cause, Gap
 from symbols.models import ExchangeSymbol
 from tests.support.trades import Made
 
@@ -27,10 +26,11 @@ def _clean(redis_state):
     ExchangeSymbol(exchange_id="binance", native="BTCUSDT", base="BTC", quote="USDT", tier=1).save()
 
 
-def arrive(number: int, epoch: int = 1, exchange: str = "binance") -> None:
+def arrive(number: int, epoch: int = 1, exchange: str = "binance") -> list[Gap]:
     frame = Made("BTCUSDT", 100 + number, NOW_MS + number, "64000.1", "1", True).frame()
     received_ns = (NOW_MS + 1000 * number) * 1_000_000
-    ingest.ingest(wire.pack(FrameBatch(exchange, "c", number, epoch, (frame,), ((1, received_ns),))))
+    batch = wire.pack(FrameBatch(exchange, "c", number, epoch, (frame,), ((1, received_ns),)))
+    return ingest.ingest(batch).gaps
 
 
 def test_a_number_that_never_comes_becomes_one_gap_around_its_time():
@@ -68,5 +68,9 @@ def test_an_old_holder_is_refused_only_where_trades_have_no_ids(redis_state):
     assert not arrivals.is_stale(registry.venue("binance"), FrameBatch("binance", "c", 0, 3, (), ()))
     assert arrivals.is_stale(registry.venue("mexc"), FrameBatch("mexc", "c", 0, 6, (), ()))
     assert not arrivals.is_stale(registry.venue("mexc"), FrameBatch("mexc", "c", 0, 7, (), ()))
-    with pytest.raises(FrameRejected, match="older lease"):
-        arrive(0, epoch=6, exchange="mexc")
+    (gap,) = arrive(0, epoch=6, exchange="mexc")
+    assert (gap.exchange, gap.cause, gap.symbols) == ("mexc", Cause.BATCH, ())
+    assert gap.from_ns <= NOW_MS * 1_000_000 - arrivals.MARGIN_NS
+    assert gap.to_ns >= NOW_MS * 1_000_000 + arrivals.MARGIN_NS
+    assert redis_state.hget(keys.rejected("mexc"), "batch of an older lease") == b"1"
+    assert arrive(1, epoch=7, exchange="mexc") == []

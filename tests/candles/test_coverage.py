@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 import redis
 
 from candles import ledger
 from candles.ledger import GRACE_MS, Bucket
+from candles.models import Candle
 from candles.services.coverage import MARKED_LIFE_S, coverage, mark_silent
 from livermore.core import keys
 from symbols.models import ExchangeSymbol
@@ -108,3 +111,19 @@ def test_a_clock_that_goes_back_marks_nothing_again(listed):
     mark_silent(AT, NOW_MS + BUCKET_MS)
     mark_silent(AT, NOW_MS)
     assert due() == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "ago", "marked"), [("trades", 3, 3), ("adopted", 1, 1), ("rest", 2, 0), (None, 0, 0)]
+)
+def test_where_redis_forgot_what_was_marked_the_table_tells(listed, source, ago, marked):
+    streamed(listed, AT, since_ms=1)
+    if source:
+        newest_ms, one = OPEN_MS - (ago - 1) * BUCKET_MS, Decimal(1)
+        symbol = ExchangeSymbol.objects.get(base="BTC")
+        Candle.objects.create(
+            symbol=symbol, timeframe="5m", open_ms=newest_ms, open=one, high=one, low=one, close=one, volume=one,
+            source=source, quality="proven",
+        )  # fmt: skip
+    mark_silent(AT, NOW_MS)
+    assert {bucket.open_ms for bucket in due()} == {OPEN_MS - at * BUCKET_MS for at in range(marked)}
