@@ -66,12 +66,11 @@ def ingest(body: dict[str, Any]) -> Ingested:
     venue = registry.venue(batch.exchange)
     if arrivals.is_stale(venue, batch):
         return _refused(body, batch)
-    mapped = venue.mapper(batch.frames, _book(batch.exchange))
-    if mapped.unknown:
-        mapped = _with_fresh_book(venue, batch, mapped)
-    result = Ingested(batch.id, batch.exchange, len(batch.frames), unknown=mapped.unknown)
+    mapped = _mapped(venue, batch)
+    result = Ingested(
+        batch.id, batch.exchange, len(batch.frames), unknown=mapped.unknown, unknown_fields=mapped.unknown_fields
+    )
     pipe = state_redis().pipeline(transaction=False)
-    result.unknown_fields = mapped.unknown_fields
     for index, why in mapped.rejected:
         _set_aside(pipe, result, why, batch.frames[index])
     preview = _previews.setdefault(batch.exchange, Preview(batch.exchange))
@@ -108,6 +107,11 @@ def _tell(result: Ingested) -> None:
             log, "batch.rejected", logging.WARNING, batch=result.batch, exchange=result.exchange,
             rejected=dict(result.rejected), unknown=dict(result.unknown.most_common(5)),
         )  # fmt: skip
+
+
+def _mapped(venue: Venue, batch: FrameBatch) -> Mapped:
+    mapped = venue.mapper(batch.frames, _book(batch.exchange))
+    return _with_fresh_book(venue, batch, mapped) if mapped.unknown else mapped
 
 
 def _refused(body: dict[str, Any], batch: FrameBatch) -> Ingested:
