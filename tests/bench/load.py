@@ -1,6 +1,7 @@
 """`python -m tests.bench.load`: a minute of ticks from simulator to slabs beside the truth; what a neighbour notices.
 
-One host, one worker of ticks and one of candles, as on one machine. First both venues trade calmly, then Binance at the
+One host, one worker of ticks and one of candles, as on one machine; with `--apart` a host and a worker of ticks for each
+venue, as in docker-compose.yml. First both venues trade calmly, then Binance at the
 asked rate. Ages are measured where a page would hear of a trade: from when its frame was received (Binance's queue),
 from when the simulator sent it (Coinbase). The simulator's CPU is this process's, and it is told when it fell behind.
 """
@@ -92,7 +93,23 @@ def different(running: Any, sim: Any, names: list[list[str]], start_ms: int) -> 
     return wrong
 
 
-def measure(per_s: int, seconds: float, quiet_s: float) -> int:
+def deployed(running: Any, is_apart: bool) -> dict[str, Any]:
+    """The processes by name."""
+    processes = {
+        "worker candles": running.worker("candles", ["candles", "signals"]),
+        "worker io": running.worker("io", ["default", *(f"backfill.{slug}" for slug in VENUES)]),
+        "beat": running.beat(),
+    }
+    for slugs in [(slug,) for slug in VENUES] if is_apart else [VENUES]:
+        name = "-".join(slugs)
+        processes[f"worker ticks {name}"] = running.worker(f"ticks-{name}", [f"ticks.{slug}.0" for slug in slugs])
+        processes[f"host {name}"] = running.start(
+            f"host-{name}", "manage.py", "stream_host", "--name", name, "--autostart", ",".join(slugs)
+        )
+    return processes
+
+
+def measure(per_s: int, seconds: float, quiet_s: float, *, is_apart: bool) -> int:
     """Run once and print the figures; 0 when every candle is equal to the truth."""
     from tests.bench.end_to_end import _cpu_s
     from tests.support.simulation import simulated
@@ -107,13 +124,7 @@ def measure(per_s: int, seconds: float, quiet_s: float) -> int:
         stack(Path(folder)) as running,
     ):
         running.environment["EXCHANGE_ENDPOINTS"] = json.dumps(sim.endpoints)
-        processes = {
-            "worker ticks": running.worker("ticks", [f"ticks.{slug}.0" for slug in VENUES]),
-            "worker candles": running.worker("candles", ["candles", "signals"]),
-            "worker io": running.worker("io", ["default", *(f"backfill.{slug}" for slug in VENUES)]),
-            "beat": running.beat(),
-            "stream host": running.start("host", "manage.py", "stream_host", "--autostart", ",".join(VENUES)),
-        }
+        processes = deployed(running, is_apart)
         pids = {name: process.pid for name, process in processes.items()} | {"simulator, and this": os.getpid()}
         pids["redis"] = int(running.state.info("server")["process_id"])
         for slug in VENUES:
@@ -140,9 +151,10 @@ def measure(per_s: int, seconds: float, quiet_s: float) -> int:
         print(f"{len(names) - len(wrong)} of {len(names)} candles equal to the truth, "
               f"{time.monotonic() - ended_s:.1f} s after the last tick; batches waiting then: {waiting}")  # fmt: skip
         print("\n".join(wrong))
-        print("gaps of load that was shed:", running.log("host").count("stream.shed"))
+        logs = [name.replace(" ", "-") for name in processes if name.startswith("host")]
+        print("gaps of load that was shed:", sum(running.log(name).count("stream.shed") for name in logs))
         for name, spent in cpu.items():
-            print(f"  {name:<22}{spent / took_s:>7.0%} of a core")
+            print(f"  {name:<30}{spent / took_s:>7.0%} of a core")
         listener.is_over.set()
         listener.join()
         _print_ages(listener.ages)
@@ -163,10 +175,11 @@ def main() -> int:
     parser.add_argument("--per-second", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--quiet", type=float, default=30)
+    parser.add_argument("--apart", action="store_true", help="a host and a worker of ticks for each venue")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "livermore.settings")
     django.setup()
-    return measure(options.per_second, options.seconds, options.quiet)
+    return measure(options.per_second, options.seconds, options.quiet, is_apart=options.apart)
 
 
 if __name__ == "__main__":
