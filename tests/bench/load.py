@@ -1,8 +1,9 @@
 """`python -m tests.bench.load`: a minute of ticks from simulator to slabs beside the truth; what a neighbour notices.
 
 One host, one worker of ticks and one of candles, as on one machine; with `--apart` a host and a worker of ticks for
-each venue. First both venues trade calmly, then Binance at the asked rate. Ages are measured where a page would hear of a trade: from when its frame was received (Binance's queue),
-from when the simulator sent it (Coinbase). The simulator's CPU is this process's, and it is told when it fell behind.
+each venue. First both venues trade calmly, then Binance at the asked rate. Ages are measured where a page would hear
+of a trade: from when its frame was received (Binance's queue), from when the simulator sent it (Coinbase). The
+simulator's CPU is this process's, and it is told when it fell behind.
 """
 
 from __future__ import annotations
