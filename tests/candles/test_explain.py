@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -78,6 +79,19 @@ def test_a_larger_candle_names_its_parts_and_a_gap_its_repair(candles, capsys):
     lines = run(capsys, "explain_candle", AT, NAME, str(open_ms), "--timeframe", "15m")
     assert "folded from 3 of 3 5m candles" in lines
     assert "(disconnect): closed by trades: all of them" in lines
+
+
+def test_history_says_that_it_is_the_venues_own(candles, capsys):
+    open_ms = first_ms(candles) - 3_600_000
+    one = Decimal(1)
+    Candle.objects.create(
+        symbol=ExchangeSymbol.objects.get(), timeframe="5m", open_ms=open_ms, open=one, high=one, low=one, close=one,
+        volume=one, source="rest", quality="proven",
+    )  # fmt: skip
+    lines = run(capsys, "explain_candle", AT, NAME, str(open_ms))
+    assert "it is the venue's own" in lines
+    assert "history: fetched as it is" in lines
+    assert "not yet compared" not in lines
 
 
 def test_a_recording_shows_the_frames(candles, capsys, tmp_path):

@@ -17,7 +17,7 @@ from candles.services.explain import Explanation, Frame, explain, frames
 from exchanges.management.ordering import one_line_errors
 from exchanges.recorded import Recording
 from livermore.command_line import USAGE, OneLineCommand
-from livermore.core.candle import Timeframe
+from livermore.core.candle import Source, Timeframe
 from livermore.core.errors import InvalidInput
 from livermore.core.exact import plain
 from symbols.choosing import choose
@@ -76,7 +76,8 @@ def _head(found: Explanation) -> list[str]:
 
 def _compared(found: Explanation) -> list[str]:
     if not found.row.checked_ms:
-        return ["  not yet compared with the venue's own"]
+        is_venues = found.candle.source is not Source.TRADES
+        return ["  it is the venue's own" if is_venues else "  not yet compared with the venue's own"]
     if not found.differs:
         lines = [f"  equal to the venue's own at {_clock(found.row.checked_ms)}"]
     else:
@@ -108,6 +109,8 @@ def _parts(found: Explanation) -> list[str]:
 def _batches(found: Explanation) -> list[str]:
     if found.candle.timeframe is not Timeframe.M5:
         return []
+    if not found.batches and found.candle.source is Source.REST:
+        return ["  history: fetched as it is, not made of trades here"]
     if not found.batches:
         return ["  its trades are no longer kept (half an hour); a recording still has its frames: --recording FILE"]
     verdict = "make this candle" if found.is_refolded else "make another candle than this one"
