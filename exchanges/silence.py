@@ -60,6 +60,12 @@ class _Topic:
     def silent_since_ns(self) -> int:
         return max(self.heard_ns, self.clear_ns, self.since_ns or 0)
 
+    def act(self, now_ns: int, remedies: int, next_ns: int) -> None:
+        """A remedy was given: its trades are missing from now on, until one comes or the venue says otherwise."""
+        self.remedies, self.quiets = remedies, 0
+        self.missing_ns = self.acted_ns = now_ns
+        self.next_ns = next_ns
+
 
 class Silence:
     """Judges every symbol of a stream by its own past; belongs to one thread.
@@ -160,25 +166,30 @@ class Silence:
         pause_ns = self._limit_ns(topic) << min(topic.quiets, _DOUBLINGS)
         topic.next_ns = now_ns + min(pause_ns, self._longest_ns)
 
-    def stalled(self, native: str, peers: Collection[str], now_ns: int) -> Stall:
+    def stalled(self, native: str, peers: Collection[str], now_ns: int, *, is_rested: bool = True) -> Stall:
         """The venue did trade: subscribe again, next time replace the connection, and so in turns.
 
-        When no peer on the same connection was heard lately, its whole channel is meant, since its last frame.
+        When no peer on the same connection was heard lately, its whole channel is meant, since its last frame. A
+        connection that is replaced for one symbol may have failed others whose own pauses are longer: whoever of
+        them is silent for the margin is meant too. Unless `is_rested`, only a channel is worth a new connection.
         """
         recent_ns = now_ns - self._patience_ns
         topics = {n: t for n in peers if (t := self._topics.get(n)) is not None and t.since_ns is not None}
-        is_channel = len(topics) > 1 and all(t.silent_since_ns() <= recent_ns for t in topics.values())
-        concerned = topics if is_channel else {native: self._topics[native]}
-        last_ns = max(t.silent_since_ns() for t in concerned.values())
+        since = {n: t.silent_since_ns() for n, t in topics.items()}
+        is_channel = len(topics) > 1 and all(silent_ns <= recent_ns for silent_ns in since.values())
         remedies = self._topics[native].remedies
-        missing: dict[str, int] = {}
-        for name, topic in concerned.items():
-            missing[name] = topic.missing_ns or last_ns
-            pause_ns = self._remedy_within_ns << min(max(0, remedies - 1), _DOUBLINGS)
-            topic.remedies, topic.quiets = remedies + 1, 0
-            topic.missing_ns = topic.acted_ns = now_ns
-            topic.next_ns = now_ns + min(pause_ns, self._longest_ns)
-        return Stall(Remedy.REPLACE if remedies % 2 else Remedy.RESUBSCRIBE, missing, is_channel)
+        remedy = Remedy.REPLACE if remedies % 2 and (is_channel or is_rested) else Remedy.RESUBSCRIBE
+        if is_channel:
+            since = dict.fromkeys(since, max(since.values()))
+        elif remedy is Remedy.REPLACE:
+            since = {n: at_ns for n, at_ns in since.items() if n == native or at_ns <= now_ns - self._margin_ns}
+        else:
+            since = {native: self._topics[native].silent_since_ns()}
+        missing = {name: self._topics[name].missing_ns or silent_ns for name, silent_ns in since.items()}
+        pause_ns = self._remedy_within_ns << min(max(0, remedies - 1), _DOUBLINGS)
+        for name in missing:
+            self._topics[name].act(now_ns, remedies + 1, now_ns + min(pause_ns, self._longest_ns))
+        return Stall(remedy, missing, is_channel)
 
     def healed(self) -> dict[str, int]:
         """What missed trades and does no longer, with since when that was not reported; told once."""

@@ -159,20 +159,19 @@ class Vigil:
         if slot is None or slot.current is None:
             return
         now_ns, now_s = time.time_ns(), time.monotonic()
-        with self._guard:
-            stall = self._silence.stalled(native, set(slot.natives) - slot.refused, now_ns)
         last_s = self._replaced_s.get(slot)
-        is_rested = stall.is_channel or last_s is None or now_s - last_s > 20 * self._patience_s
-        remedy = stall.remedy if is_rested else Remedy.RESUBSCRIBE
+        is_rested = last_s is None or now_s - last_s > 20 * self._patience_s
+        with self._guard:
+            stall = self._silence.stalled(native, set(slot.natives) - slot.refused, now_ns, is_rested=is_rested)
         named = ", ".join(sorted(stall.natives)[:_NAMED])
         event(
             log, "subscription.stalled", logging.WARNING, venue=self._venue.slug, connection=slot.current.id,
-            symbols=len(stall.natives), first=named, remedy=remedy,
+            symbols=len(stall.natives), first=named, remedy=stall.remedy,
         )  # fmt: skip
         for from_ns in set(stall.natives.values()):
             natives = [n for n, since_ns in stall.natives.items() if since_ns == from_ns]
             self._missed(natives, from_ns, now_ns, slot.current.id)
-        if remedy is Remedy.REPLACE:
+        if stall.remedy is Remedy.REPLACE:
             self._replaced_s[slot] = now_s
             slot.current.wants_rotation = f"silent while the venue trades: {named}"
             self._wake()

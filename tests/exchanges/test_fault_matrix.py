@@ -99,7 +99,11 @@ class Watched:
     def settle(self, within_s: float = HEALED_S) -> None:
         """All that was traded before this call is published or confessed, soon."""
         self._settled_ms = self.now_us() // 1000
-        until(lambda: not self.unconfessed(), within_s=within_s)
+        until(
+            lambda: not self.unconfessed(),
+            within_s=within_s,
+            why=lambda: f"{self.slug}: {self.unconfessed()[:5]} not covered by {self.run.gaps}",
+        )
 
 
 @contextmanager

@@ -207,6 +207,29 @@ def test_a_silent_channel_is_one_stall_since_its_last_frame():
     assert silence.stalled("BTC", ["BTC", "ETH", "NMR"], at(56)).is_channel
 
 
+def test_a_connection_replaced_for_one_symbol_confesses_the_others_that_were_silent_on_it():
+    silence = judge("BTC", "ETH", "NMR")
+    trades(silence, "NMR", 20, 40)
+    trades(silence, "ETH", 1, 60)
+    trades(silence, "BTC", 1, 30)
+    everybody = ["BTC", "ETH", "NMR"]
+    assert silence.stalled("BTC", everybody, at(46)).natives == {"BTC": at(30)}
+    assert silence.overdue(at(56)) == ["BTC"], "NMR's own pauses are longer"
+    assert silence.stalled("BTC", everybody, at(56)) == Stall(Remedy.REPLACE, {"BTC": at(46), "NMR": at(40)}, False)
+    assert silence.healed() == {}
+    silence.heard("NMR", at(62), at(62))
+    assert silence.healed() == {"NMR": at(56)}
+
+
+def test_a_connection_that_was_just_replaced_is_kept_for_one_symbol_but_not_for_a_channel():
+    silence = stalled_btc()
+    found = silence.stalled("BTC", ["BTC", "ETH"], at(56), is_rested=False)
+    assert (found.remedy, found.natives) == (Remedy.RESUBSCRIBE, {"BTC": at(46)})
+    silence = judge("BTC", "ETH")
+    silence.stalled("BTC", ["BTC", "ETH"], at(46), is_rested=False)
+    assert silence.stalled("BTC", ["BTC", "ETH"], at(80), is_rested=False).remedy is Remedy.REPLACE
+
+
 # ---- counts ----------------------------------------------------------------------------------------
 
 
