@@ -131,7 +131,7 @@ def test_the_rows_figure_is_what_counts_and_rest_is_counted_apart(
     began_s = time.monotonic()
     with pytest.raises(RateLimited, match="its connects budget is used up") as refused:
         connects.spend(1)
-    assert time.monotonic() - began_s < 1, "whoever connects does not wait here"
+    assert time.monotonic() - began_s < 10, "whoever connects does not wait here"
     assert refused.value.until_ms / 1000 - time.time() <= CONNECT_WINDOW_S / 9 + 1
     services.budget("toy").spend(1)
     connects.close(int(time.time() * 1000) + 600_000)

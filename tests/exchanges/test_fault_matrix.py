@@ -6,7 +6,6 @@ missing is told by volume: what the venue traded at a price in a millisecond, an
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -133,11 +132,10 @@ def burst(watched: list[Watched]) -> None:
         each.run.burst(100)
 
 
-def strike(watched: list[Watched], kind: str, **options: object) -> float:
-    """The fault befalls all; says when."""
+def strike(watched: list[Watched], kind: str, **options: object) -> None:
+    """The fault befalls all."""
     for each in watched:
         each.sim.fault(each.slug, kind, **options)
-    return time.monotonic()
 
 
 def by_venue(watched: list[Watched], told: Callable[[Watched], object]) -> dict[str, object]:
@@ -166,12 +164,11 @@ def test_a_connection_that_ends_or_falls_silent_is_replaced_and_confessed(kind, 
     """S1, S3: cut with a close frame, reset without one, half-open."""
     with all_venues(silence_s=3.0) as watched:
         old = by_venue(watched, lambda w: set(w.run.numbers()))
-        struck_s = strike(watched, kind, **options)
+        strike(watched, kind, **options)
         burst(watched)
         for each in watched:
             until(lambda each=each: set(each.run.numbers()) - old[each.slug], within_s=15)
             each.run.until_state("streaming", within_s=15)
-        assert time.monotonic() - struck_s < 15
         burst(watched)
         for each in watched:
             each.settle()
@@ -306,7 +303,7 @@ def test_a_delisted_symbol_stays_silent_and_takes_nobody_down():
             until(lambda each=each: len(each.run.numbers()) >= 2 and each.is_heard_anew("BTC"), within_s=30)
             assert each.run.stream.snapshot().errors == 1, each.slug
         for each in watched:
-            each.settle()
+            each.settle(within_s=10 + HEALED_S)  # Coinbase leaves it out of its answer, and is given 10 s for another
 
 
 def test_a_halted_symbol_is_no_stall():

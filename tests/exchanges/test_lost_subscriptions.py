@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from livermore.core.gap import Cause
@@ -23,12 +21,10 @@ def test_a_forgotten_subscription_is_healed_within_a_minute(slug: str, pace: flo
         listings = [x for x in sim.simulation.market.listings if x.venue == slug]
         names = [x.native for x in sorted(listings, key=lambda x: -x.trades_per_s)[:5]]
         sim.fault(slug, "lose", count=1)
-        began_s = time.monotonic()
         with streamed(sim, slug, names, patience_s=PATIENCE_S) as run:
             until(lambda: run.stream.snapshot().receiving == 4)
             assert run.stream.snapshot().acked == 5, "acknowledged, and yet nothing comes"
-            until(lambda: run.stream.snapshot().receiving == 5, within_s=2 * WITHIN_S)
-            assert time.monotonic() - began_s <= WITHIN_S
+            until(lambda: run.stream.snapshot().receiving == 5, within_s=WITHIN_S)
             assert len(run.numbers()) == 1, "subscribing again was enough"
             assert run.stream.snapshot().errors == 0
             [lost] = {s for g in run.gaps_of(Cause.DISCONNECT) for s in g.symbols}

