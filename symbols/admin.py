@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from symbols import services, tasks
-from symbols.models import ExchangeSymbol, UserSymbolSubscription
+from symbols.models import ExchangeSymbol, Tier1Refresh, UserSymbolSubscription
 
 _BY_HAND = ("exchange", "native", "base", "quote", "is_trading")
 _FROM_VENUE = ("status", "tick", "lot", "quote_precision")
@@ -66,6 +66,32 @@ class ExchangeSymbolAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: ExchangeSymbol | None = None) -> bool:
         """Candles hang on symbols; one that is no longer listed just stops trading."""
+        return False
+
+
+@admin.register(Tier1Refresh)
+class Tier1RefreshAdmin(admin.ModelAdmin):
+    """What each refresh of Tier 1 did: how much of the venue's turnover it covers, who came and who went."""
+
+    list_display = ("exchange", "at", "tier1", "covers", "entered", "left")
+    list_filter = ("exchange",)
+    date_hierarchy = "at"
+
+    @admin.display(description="of the venue's turnover", ordering="coverage")
+    def covers(self, obj: Tier1Refresh) -> str:
+        """Tier 1's share of the turnover in dollars."""
+        return f"{obj.coverage:.1%}"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refreshes write these rows."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What happened is not edited."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """They are dropped by age."""
         return False
 
 

@@ -54,6 +54,9 @@ class ExchangeSymbol(models.Model):
     quote_precision = models.PositiveSmallIntegerField(null=True, blank=True)
     tier = models.PositiveSmallIntegerField(null=True, blank=True, choices=[(1, "Tier 1"), (2, "Tier 2")])
     rank = models.PositiveIntegerField(null=True, blank=True)
+    refreshes_below = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Refreshes in a row that found this member of Tier 1 below the edge."
+    )
     turnover_24h = ExactDecimalField(null=True, blank=True, help_text="In quote.")
     turnover_usd_24h = ExactDecimalField(null=True, blank=True)
     first_seen = models.DateTimeField(default=timezone.now, editable=False)
@@ -86,6 +89,27 @@ class ExchangeSymbol(models.Model):
         """The canonical name is a function of base and quote."""
         self.name = f"{self.base}-{self.quote}"
         super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+
+class Tier1Refresh(models.Model):
+    """What one refresh did to an exchange's Tier 1; `coverage` is its share of the turnover in dollars."""
+
+    exchange = models.ForeignKey(Exchange, models.CASCADE, related_name="tier1_refreshes")
+    at = models.DateTimeField()
+    ranked = models.PositiveIntegerField()
+    tier1 = models.PositiveIntegerField()
+    entered = models.JSONField(default=list)
+    left = models.JSONField(default=list)
+    coverage = models.DecimalField(max_digits=5, decimal_places=4)
+
+    class Meta:
+        db_table = "tier1_refreshes"
+        ordering = ["-at"]
+        indexes = [models.Index(fields=["exchange", "-at"], name="tier1_refresh_by_time")]
+        verbose_name_plural = "tier 1 refreshes"
+
+    def __str__(self) -> str:
+        return f"Tier 1 of {self.exchange_id} at {self.at:%Y-%m-%d %H:%M}"
 
 
 class UserSymbolSubscriptionQuerySet(models.QuerySet):

@@ -23,18 +23,24 @@ CASH = frozenset({DOLLAR, "EUR", "GBP", "JPY", "AUD", "CAD", "CHF", "SGD", "TRY"
 """Money and the coins that follow one."""
 
 _LEVERAGED = re.compile(r"(.{2,})[2-5][LS]|(.{3,})(?:UP|DOWN|BULL|BEAR)")
-_LEAVE_FACTOR = Decimal("1.2")
+LEAVE_FACTOR = Decimal("1.25")
+LEAVE_AFTER = 3
+"""A member leaves after so many refreshes in a row below `LEAVE_FACTOR` times the size."""
 _ROUNDED = Context(prec=28)
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A trading symbol as ranking sees it; `turnover` is of the last 24 h, in quote."""
+    """A trading symbol as ranking sees it; `turnover` is of the last 24 h, in quote.
+
+    A member of Tier 1 may have been below the edge at the last refreshes in a row: `refreshes_below`.
+    """
 
     native: str
     symbol: Symbol
     turnover: Decimal
     is_tier1: bool = False
+    refreshes_below: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Ranked:
     turnover_usd: Decimal | None
     rank: int | None
     is_tier1: bool
+    refreshes_below: int = 0
 
 
 def rank(
@@ -53,8 +60,9 @@ def rank(
     """Every market of one exchange, ranked by turnover in dollars, the largest first.
 
     `rates` gives the dollars for one unit of each quote (`usd_rates`). A market enters Tier 1 at rank
-    ≤ `size` and leaves it at rank > 1.2 · `size`, so that the edge does not flap. Equal turnovers are
-    ordered by name, so that the answer depends on nothing but the arguments.
+    ≤ `size` and leaves it at the third refresh in a row at rank > 1.25 · `size`, so that the edge does not flap;
+    what is excluded leaves at once. Equal turnovers are ordered by name, so that the answer depends on nothing
+    but the arguments.
     """
     all_markets = list(markets)
     assets = frozenset(m.symbol.base for m in all_markets)
@@ -62,13 +70,15 @@ def rank(
     dollars = {m.native: _dollars(m, rates) for m in all_markets}
     eligible = [m for m in all_markets if dollars[m.native] and not _is_excluded(m.symbol, assets, books)]
     eligible.sort(key=lambda m: (-(dollars[m.native] or 0), m.native))
-    last_to_stay = int(size * _LEAVE_FACTOR)
-    ranked = [
-        Ranked(m.native, dollars[m.native], n, n <= size or (m.is_tier1 and n <= last_to_stay))
-        for n, m in enumerate(eligible, start=1)
-    ]
+    ranked = [_placed(m, dollars[m.native], n, size) for n, m in enumerate(eligible, start=1)]
     places = {r.native for r in ranked}
     return ranked + [Ranked(m.native, dollars[m.native], None, False) for m in all_markets if m.native not in places]
+
+
+def _placed(market: Market, dollars: Decimal | None, place: int, size: int) -> Ranked:
+    below = market.refreshes_below + 1 if market.is_tier1 and place > int(size * LEAVE_FACTOR) else 0
+    is_tier1 = place <= size or (market.is_tier1 and below < LEAVE_AFTER)
+    return Ranked(market.native, dollars, place, is_tier1, below if is_tier1 else 0)
 
 
 def usd_rates(quotes: Iterable[str], prices: Mapping[Symbol, Decimal]) -> dict[str, Decimal]:

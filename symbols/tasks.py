@@ -9,7 +9,7 @@ from dataclasses import asdict
 import exchanges.services
 from livermore.celery import TryAgain, app
 from livermore.logs import event
-from symbols import renames, services
+from symbols import renames, services, tier1
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def refresh_tier1(exchange: str | None = None) -> None:
             refresh_tier1.delay(slug)
         return
     rest = exchanges.services.rest(exchange, share=1)
-    event(log, "symbols.tier1_refreshed", **asdict(services.refresh_tier1(exchange, rest)))
+    event(log, "symbols.tier1_refreshed", **asdict(tier1.refresh(exchange, rest)))
 
 
 def hand_over(exchange: str, renamed: Iterable[renames.Pair], *, is_certain: bool = False) -> None:

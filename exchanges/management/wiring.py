@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 import candles.tasks
 import exchanges.services
 import symbols.services
+import symbols.tier1
 from exchanges import geo, registry
 from exchanges.models import Exchange
 from exchanges.observed import Change
@@ -96,7 +97,7 @@ def _has_ids(slug: str) -> bool:
 def _sync(plan: Plan) -> None:
     rest = registry.venue(plan.slug).rest(plan.endpoint, exchanges.services.budget(plan.slug))
     symbols.services.sync(plan.slug, rest)
-    symbols.services.refresh_tier1(plan.slug, rest)
+    symbols.tier1.refresh(plan.slug, rest)
 
 
 def _stream(plan: Plan, names: Mapping[str, str], epoch: int, report: Callable[[Gap], None]) -> Stream:

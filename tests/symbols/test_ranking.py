@@ -72,15 +72,31 @@ def test_two_names_of_one_book_count_once():
     assert ranks(pair, rates)["BTC-USDC"] is not None
 
 
-def test_a_symbol_enters_at_n_and_leaves_only_beyond_one_point_two_n():
-    names = [f"A{n:02}-USD" for n in range(1, 14)]
+def test_a_symbol_enters_at_n_and_leaves_after_three_refreshes_beyond_one_and_a_quarter_n():
+    names = [f"A{n:02}-USD" for n in range(1, 16)]
+    below: dict[str, int] = {"A12-USD": 0, "A13-USD": 0}
+    members = set(below)
+    seen = []
+    for _ in range(3):
+        markets = [
+            Market(name, Symbol.parse(name), Decimal(1000 - i), name in members, below.get(name, 0))
+            for i, name in enumerate(names, start=1)
+        ]
+        ranked = rank(markets, USD, 10)
+        members = {r.native for r in ranked if r.is_tier1}
+        below = {r.native: r.refreshes_below for r in ranked}
+        seen.append(members - set(names[:10]))
+    assert seen == [{"A12-USD", "A13-USD"}, {"A12-USD", "A13-USD"}, {"A12-USD"}]
 
-    def listing(members):
-        return [market(name, str(1000 - i), is_tier1=name in members) for i, name in enumerate(names, start=1)]
 
-    assert tier1(listing(set()), 10) == set(names[:10])
-    assert tier1(listing({"A12-USD"}), 10) == {*names[:10], "A12-USD"}
-    assert tier1(listing({"A13-USD"}), 10) == set(names[:10])
+def test_a_return_above_the_edge_is_forgiven():
+    def placed(turnover: str, below: int):
+        x = Market("X-USD", Symbol.parse("X-USD"), Decimal(turnover), is_tier1=True, refreshes_below=below)
+        others = [market(f"A{n}-USD", str(100 - n)) for n in range(4)]
+        return next(r for r in rank([x, *others], USD, 2) if r.native == "X-USD")
+
+    assert (placed("98.5", 2).is_tier1, placed("98.5", 2).refreshes_below) == (False, 0)
+    assert (placed("99.5", 2).is_tier1, placed("99.5", 2).refreshes_below) == (True, 0)
 
 
 def test_a_symbol_swinging_around_the_edge_never_leaves():

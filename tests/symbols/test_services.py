@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol
-from symbols import services
-from symbols.models import ExchangeSymbol
+from symbols import services, tier1
+from symbols.models import ExchangeSymbol, Tier1Refresh
 from tests.support import builders
 from tests.support.builders import ListedRest, instrument
 from tests.support.recordings import recording
@@ -115,7 +115,7 @@ def test_another_exchange_is_not_touched(toy):
 def test_a_sync_of_a_whole_venue_takes_a_handful_of_statements(toy, django_assert_max_num_queries):
     listed = [instrument(f"A{n}-USDT") for n in range(1500)]
     services.sync("toy", ListedRest(listed))
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(32):
         services.sync("toy", ListedRest(listed))
 
 
@@ -156,7 +156,7 @@ def turnovers(**by_native):
 def test_bitcoin_ranks_first_against_a_meme_coin_in_small_units(toy):
     btc, meme = builders.symbol(toy, "BTC-USD"), builders.symbol(toy, "MEME-USD")
     rest = ListedRest(turnovers={btc.native: 9_000 * Decimal(64_000), meme.native: Decimal("9e12") * Decimal("1e-9")})
-    services.refresh_tier1("toy", rest)
+    tier1.refresh("toy", rest)
     assert rows(toy)["BTCUSD"].rank == 1
     assert rows(toy)["MEMEUSD"].rank == 2
 
@@ -165,7 +165,7 @@ def test_a_refresh_stores_turnover_rank_and_tier(toy):
     for name in ("BTC-USDT", "ETH-USDT", "SOL-USDT", "USDC-USDT"):
         builders.symbol(toy, name)
     rest = ListedRest(turnovers=turnovers(BTCUSDT=500, ETHUSDT=300, SOLUSDT=200, USDCUSDT=9999))
-    result = services.refresh_tier1("toy", rest)
+    result = tier1.refresh("toy", rest)
     got = {native: (s.rank, s.tier) for native, s in rows(toy).items()}
     assert got == {"BTCUSDT": (1, 1), "ETHUSDT": (2, 1), "SOLUSDT": (3, None), "USDCUSDT": (None, None)}
     assert rows(toy)["BTCUSDT"].turnover_usd_24h == 500
@@ -180,7 +180,7 @@ def test_quotes_are_converted_by_the_venues_own_prices(toy):
         turnovers=turnovers(BTCUSDT=1000, ETHBTC=2, SOLUSDT=50_000, ABCXYZ=10**9),
         closes={"BTCUSDT": Decimal(64_000)},
     )
-    services.refresh_tier1("toy", rest)
+    tier1.refresh("toy", rest)
     got = rows(toy)
     assert got["ETHBTC"].turnover_usd_24h == 128_000
     assert [got[n].rank for n in ("ETHBTC", "SOLUSDT", "BTCUSDT", "ABCXYZ")] == [1, 2, 3, None]
@@ -193,23 +193,30 @@ def test_who_leaves_tier_1_keeps_tier_2_while_somebody_follows(toy):
         builders.symbol(toy, name, tier=1 if n >= 2 else None)
     services.follow(user, rows(toy)["CUSD"])
     rest = ListedRest(turnovers=turnovers(AUSD=9, BUSD=8, CUSD=2, DUSD=1))
-    result = services.refresh_tier1("toy", rest)
+    for _ in range(2):
+        assert tier1.refresh("toy", rest).left == ()
+    result = tier1.refresh("toy", rest)
     assert {n: s.tier for n, s in rows(toy).items()} == {"AUSD": 1, "BUSD": 1, "CUSD": 2, "DUSD": None}
     assert result.left == ("C-USD", "D-USD")
     assert result.coverage == Decimal("0.8500")
+    noted = Tier1Refresh.objects.filter(exchange=toy)
+    assert [(r.tier1, r.entered, r.left, r.coverage) for r in noted[:2]] == [
+        (2, [], ["C-USD", "D-USD"], Decimal("0.8500")),
+        (4, [], [], Decimal("1.0000")),
+    ]
 
 
 def test_a_symbol_that_stopped_trading_loses_rank_and_tier(toy):
     builders.symbol(toy, "A-USD", tier=1, rank=1)
     builders.symbol(toy, "B-USD", tier=1, rank=2, is_trading=False)
-    services.refresh_tier1("toy", ListedRest(turnovers=turnovers(AUSD=9, BUSD=8)))
+    tier1.refresh("toy", ListedRest(turnovers=turnovers(AUSD=9, BUSD=8)))
     assert (rows(toy)["BUSD"].rank, rows(toy)["BUSD"].tier) == (None, None)
 
 
 def test_a_venue_that_says_no_turnover_does_not_empty_tier_1(toy):
     builders.symbol(toy, "A-USD", tier=1)
     with pytest.raises(RemoteProtocolError, match="turnover"):
-        services.refresh_tier1("toy", ListedRest())
+        tier1.refresh("toy", ListedRest())
     assert rows(toy)["AUSD"].tier == 1
 
 
@@ -217,8 +224,8 @@ def test_a_second_refresh_with_the_same_answer_changes_no_membership(toy):
     for name in ("A-USD", "B-USD", "C-USD"):
         builders.symbol(toy, name)
     rest = ListedRest(turnovers=turnovers(AUSD=9, BUSD=8, CUSD=7))
-    services.refresh_tier1("toy", rest)
-    again = services.refresh_tier1("toy", rest)
+    tier1.refresh("toy", rest)
+    again = tier1.refresh("toy", rest)
     assert (again.entered, again.left) == ((), ())
 
 

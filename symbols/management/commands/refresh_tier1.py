@@ -6,7 +6,7 @@ from typing import Any
 
 from exchanges.venue import Rest
 from livermore.command_line import OneLineCommand
-from symbols import services
+from symbols import tier1
 from symbols.management import per_exchange
 
 
@@ -22,7 +22,7 @@ class Command(OneLineCommand):
 
 
 def _refresh(slug: str, rest: Rest) -> str:
-    r = services.refresh_tier1(slug, rest)
+    r = tier1.refresh(slug, rest)
     return (
         f"{slug}: {r.tier1} in Tier 1 with {r.coverage:.1%} of the turnover, {len(r.entered)} entered, "
         f"{len(r.left)} left; {r.ranked} ranked, {r.unranked} not"
