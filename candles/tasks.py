@@ -215,10 +215,10 @@ def rebuild_window(exchange: str) -> None:
 
 
 @app.task(name="candles.load_history", base=TryAgain)
-def load_history(exchange: str, symbol: str) -> None:
+def load_history(exchange: str, symbol: str, is_awaited: bool = False) -> None:
     """Fetch the closed candles that charts and indicators of one symbol lack."""
     try:
-        changed = history.load(exchange, symbol)
+        changed = history.load(exchange, symbol, is_awaited=is_awaited)
     except FINAL as error:
         _log_refused("history.refused", exchange, symbol, error)
         return

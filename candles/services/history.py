@@ -11,6 +11,7 @@ from candles import window
 from candles.models import Candle as CandleRow
 from candles.services.record import Closed, record
 from exchanges import registry
+from exchanges.ratelimit import BACKGROUND_SHARE
 from exchanges.services import rest
 from exchanges.venue import Rest
 from livermore.core.candle import Candle, Kline, Quality, Reason, Source, Timeframe
@@ -25,11 +26,12 @@ SETTLED_MS = 10_000
 """A kline is believed so long after its end; venues publish late."""
 
 
-def load(exchange: str, symbol: str) -> list[tuple[str, str, str]]:
+def load(exchange: str, symbol: str, *, is_awaited: bool = False) -> list[tuple[str, str, str]]:
     """Fetch what the hot window lacks, from the table or else from the venue.
 
-    Returns the (exchange, symbol, timeframe) that changed. Raises what the venue's REST raises
-    (`Transient`: try again).
+    Where somebody waits for it, all of the venue's budget may be taken, not only the background's share.
+    Returns the (exchange, symbol, timeframe) that changed. Raises what the venue's REST raises (`Transient`: try
+    again).
     """
     named = ExchangeSymbol.objects.select_related("exchange").filter(exchange_id=exchange, name=symbol)
     row = named.order_by("-is_trading").first()
@@ -43,7 +45,7 @@ def load(exchange: str, symbol: str) -> list[tuple[str, str, str]]:
         if window.count(exchange, symbol, timeframe, start_ms, end_ms) >= BARS:
             continue
         if _recall(row, timeframe, start_ms, end_ms) < BARS:
-            source = source or rest(exchange)
+            source = source or rest(exchange, share=1 if is_awaited else BACKGROUND_SHARE)
             klines = source.klines(row.native, timeframe, start_ms, end_ms)
             omits = not registry.venue(exchange).flat_when_idle
             candles = fill(exchange, symbol, timeframe, klines, end_ms, omits=omits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from livermore.core.errors import InvalidInput
-from symbols.choosing import choose
+from symbols.choosing import UnknownSymbol, choose, named
 from tests.support import builders
 
 pytestmark = pytest.mark.django_db
@@ -58,3 +58,16 @@ def test_an_exchange_without_symbols_says_what_to_do(toy, wanted, message):
     builders.exchange("empty")
     with pytest.raises(InvalidInput, match=message):
         choose("empty", [wanted])
+
+
+@pytest.mark.parametrize("text", ["btcusdt", "BTC_USDT", "BTC-USDT", "btc/usdt", "BTC USDT"])
+def test_every_spelling_means_the_same_row(toy, text):
+    assert named("toy", text).name == "BTC-USDT"
+
+
+def test_two_that_are_spelt_alike_are_both_told(toy):
+    builders.symbol(toy, "BT-CUSDT", native="BT-CUSDT")
+    with pytest.raises(UnknownSymbol, match="may be any of BT-CUSDT BTC-USDT") as refused:
+        named("toy", "btc.usdt")
+    assert refused.value.nearest == ["BT-CUSDT", "BTC-USDT"]
+    assert named("toy", "BTC-USDT").name == "BTC-USDT"
