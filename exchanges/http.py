@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -46,11 +46,12 @@ def _untold(headers: Mapping[str, str]) -> int | None:
 class Door(requests.Session):
     """A session that reaches one host only, waits `timeout_s` at most per read, and never redirects.
 
-    Every request takes its weight from `budget` first: that of its path in `weights`, else 1. `used` reads
-    from an answer's headers what the venue has counted in its running window. No proxy and no credentials
-    are taken from the environment. `is_403_regional` tells that this venue's 403 means geography whatever
-    its text; else only a text that speaks of it does. `pauses_s` says by status how long to wait where this
-    venue does not say.
+    Only the calls that `allowed` names leave, each as `GET /path`, where `*` stands for one part of the path: no
+    venue's list holds a call that orders or moves anything. Every request takes its weight from `budget` first: that
+    of its path in `weights`, else 1. `used` reads from an answer's headers what the venue has counted in its running
+    window. No proxy and no credentials are taken from the environment. `is_403_regional` tells that this venue's 403
+    means geography whatever its text; else only a text that speaks of it does. `pauses_s` says by status how long to
+    wait where this venue does not say. `is_signed` tells that addresses hold signatures, which no error shows then.
     """
 
     def __init__(
@@ -58,36 +59,44 @@ class Door(requests.Session):
         base: str,
         budget: Budget,
         *,
+        allowed: Collection[str],
         weights: Mapping[str, int] | None = None,
         used: Callable[[Mapping[str, str]], int | None] = _untold,
         timeout_s: float = TIMEOUT_S,
         is_403_regional: bool = False,
         pauses_s: Mapping[int, float] | None = None,
+        is_signed: bool = False,
     ) -> None:
         super().__init__()
         self.base = base.rstrip("/")
         self.budget = budget
+        self.allowed = frozenset(allowed)
         self.weights = weights or {}
         self.used = used
         self.timeout_s = timeout_s
         self.is_403_regional = is_403_regional
         self.pauses_s = _PAUSE_S | dict(pauses_s or {})
+        self.is_signed = is_signed
         self.trust_env = False
         self.headers["User-Agent"] = USER_AGENT
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Sends and reads the whole answer; raises `VenueUnavailable`, what the budget raises, or
-        `LocalProtocolError` for another host than the door's."""
-        allowed, asked = urlsplit(self.base), urlsplit(str(request.url))
-        if (asked.scheme, asked.netloc) != (allowed.scheme, allowed.netloc):
-            raise LocalProtocolError(f"{asked.netloc} is not {allowed.netloc}: this door leads there only")
+        `LocalProtocolError` for another host than the door's and for a call that is not allowed."""
+        home, asked = urlsplit(self.base), urlsplit(str(request.url))
+        if (asked.scheme, asked.netloc) != (home.scheme, home.netloc):
+            raise LocalProtocolError(f"{asked.netloc} is not {home.netloc}: this door leads there only")
+        path = asked.path.removeprefix(home.path)
+        if not any(_is_call(f"{request.method} {path}", call) for call in self.allowed):
+            raise LocalProtocolError(f"{request.method} {path} is none of the calls that may be made of {home.netloc}")
         request.headers["User-Agent"] = USER_AGENT
-        path = asked.path.removeprefix(allowed.path)
         self.budget.spend(self.weights.get(path, 1))
         try:
             response = super().send(request, **kwargs | {"timeout": self.timeout_s, "allow_redirects": False})
         except requests.RequestException as error:
-            raise VenueUnavailable(f"{allowed.netloc}: {type(error).__name__}") from error
+            # Its own text holds the whole address.
+            cause = None if self.is_signed else error
+            raise VenueUnavailable(f"{home.netloc}: {type(error).__name__}") from cause
         used = self.used(response.headers)
         if used is not None:
             self.budget.told(used)
@@ -128,12 +137,25 @@ class Door(requests.Session):
         return InvalidInput(said)
 
 
+def reads(paths: Iterable[str]) -> list[str]:
+    """These paths as calls that a `Door` allows, all of them GET."""
+    return [f"GET {path}" for path in paths]
+
+
 def shaped(answer: Any, shape: type[T]) -> T:
     """The decoded JSON as a typed value; raises `RemoteProtocolError` naming the field at fault."""
     try:
         return msgspec.convert(answer, shape)
     except msgspec.ValidationError as error:
         raise RemoteProtocolError(f"an answer of another shape: {error}") from None
+
+
+def _is_call(asked: str, allowed: str) -> bool:
+    parts, pattern = asked.split("/"), allowed.split("/")
+    return len(parts) == len(pattern) and all(
+        part == wanted or (wanted == "*" and part not in ("", ".", ".."))
+        for part, wanted in zip(parts, pattern, strict=True)
+    )
 
 
 def _pause_s(response: requests.Response, default_s: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from exchanges.binance.mapper import Aggregate
-from exchanges.http import TIMEOUT_S, Door, shaped
+from exchanges.http import TIMEOUT_S, Door, reads, shaped
 from exchanges.venue import Budget, Endpoint, Instrument
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
@@ -96,8 +96,9 @@ class BinanceRest:
         from binance.client import Client  # takes a second to import; only this needs it
 
         door = Door(
-            self._endpoint.rest, self._budget, weights=self._weights, used=_used, timeout_s=self._timeout_s
-        )
+            self._endpoint.rest, self._budget,
+            allowed=reads(self._weights), weights=self._weights, used=_used, timeout_s=self._timeout_s,
+        )  # fmt: skip
 
         class OurClient(Client):  # type: ignore[misc]
             API_URL = f"{door.base}/api"

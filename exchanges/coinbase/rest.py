@@ -12,7 +12,7 @@ from functools import cached_property
 import msgspec
 
 from exchanges.coinbase.mapper import Match
-from exchanges.http import TIMEOUT_S, Door, shaped
+from exchanges.http import TIMEOUT_S, Door, reads, shaped
 from exchanges.venue import Budget, Endpoint, Instrument
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
@@ -20,6 +20,12 @@ from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
 
 _PUBLIC = "/api/v3/brokerage"
+_PATHS = [
+    f"{_PUBLIC}/time",
+    f"{_PUBLIC}/market/products",
+    f"{_PUBLIC}/market/products/*/candles",
+    f"{_PUBLIC}/market/products/*/ticker",
+]
 CANDLES_PER_PAGE = 350
 _TRADES_PER_PAGE = 1000
 _GRANULARITY = {
@@ -91,7 +97,10 @@ class CoinbaseRest:
     @cached_property
     def _door(self) -> Door:
         # Its network refuses sanctioned countries with a 403 whose text is not documented.
-        return Door(self._endpoint.rest, self._budget, timeout_s=self._timeout_s, is_403_regional=True)
+        return Door(
+            self._endpoint.rest, self._budget,
+            allowed=reads(_PATHS), timeout_s=self._timeout_s, is_403_regional=True,
+        )  # fmt: skip
 
     def socket_url(self, natives: Collection[str]) -> str:
         """The market data socket; products are subscribed to after connecting."""

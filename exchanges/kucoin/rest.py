@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import requests
 
-from exchanges.http import TIMEOUT_S, Door, shaped
+from exchanges.http import TIMEOUT_S, Door, reads, shaped
 from exchanges.kucoin.mapper import Match
 from exchanges.venue import Budget, Endpoint, Instrument, SocketAddress
 from livermore.core.candle import Kline, Timeframe
@@ -28,15 +28,19 @@ from livermore.core.errors import GeoBlocked, InvalidInput, RateLimited, RemoteP
 from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
 
+_TOKEN = "/api/v1/bullet-public"  # noqa: S105 - a path
+
 WEIGHTS: Mapping[str, int] = {
     "/api/v1/timestamp": 3,
     "/api/v2/symbols": 4,
     "/api/v1/market/candles": 3,
     "/api/v1/market/histories": 3,
     "/api/v1/market/allTickers": 15,
-    "/api/v1/bullet-public": 10,
+    _TOKEN: 10,
 }
 """What a request costs of the public pool; its page states it."""
+
+_ALLOWED = [f"POST {_TOKEN}", *reads(WEIGHTS.keys() - {_TOKEN})]
 
 CANDLES_PER_PAGE = 1500 - 2
 """One interval more than is taken is asked, and the venue may count both ends."""
@@ -116,7 +120,10 @@ class KucoinRest:
         from kucoin_universal_sdk.generate.spot.market.api_market import MarketAPIImpl
         from kucoin_universal_sdk.internal.interfaces.transport import Transport
 
-        door = Door(self._endpoint.rest, self._budget, weights=WEIGHTS, used=_used, timeout_s=self._timeout_s)
+        door = Door(
+            self._endpoint.rest, self._budget,
+            allowed=_ALLOWED, weights=WEIGHTS, used=_used, timeout_s=self._timeout_s,
+        )  # fmt: skip
 
         class OurTransport(Transport):  # type: ignore[misc]
             def call(self, domain: str, broker: bool, method: str, path: str, request: Any, *_: Any, **__: Any) -> Any:

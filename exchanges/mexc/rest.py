@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from exchanges.http import TIMEOUT_S, Door, shaped
+from exchanges.http import TIMEOUT_S, Door, reads, shaped
 from exchanges.venue import Budget, Endpoint, Instrument
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
@@ -110,6 +110,7 @@ class MexcRest:
         return Door(
             self._endpoint.rest,
             self._budget,
+            allowed=reads(WEIGHTS),
             weights=WEIGHTS,
             timeout_s=self._timeout_s,
             pauses_s={403: _FIREWALL_PAUSE_S},

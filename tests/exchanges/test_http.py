@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -27,10 +28,12 @@ from tests.support.http_server import Answer, http_server
 
 _RESTRICTED = "Service unavailable from a restricted location according to 'b. Eligibility' in our terms."
 
+X = ["GET /x"]
+
 
 def fetched(answer: Answer, **door: Any) -> Any:
     with http_server(lambda _: answer) as server:
-        return Door(server.url, OpenBudget(), **door).fetch("/x")
+        return Door(server.url, OpenBudget(), allowed=X, **door).fetch("/x")
 
 
 def refusal(answer: Answer, **door: Any) -> LivermoreError:
@@ -45,7 +48,7 @@ def test_a_good_answer_is_its_json() -> None:
 
 def test_we_say_who_we_are_and_pass_parameters() -> None:
     with http_server(lambda _: Answer({})) as server:
-        Door(server.url + "/", OpenBudget()).fetch("/api/x", symbol="币安人生USDT", limit=5)
+        Door(server.url + "/", OpenBudget(), allowed=["GET /api/x"]).fetch("/api/x", symbol="币安人生USDT", limit=5)
     (asked,) = server.asked
     assert asked.headers["User-Agent"] == f"livermore/{version()}"
     assert (asked.path, asked.query) == ("/api/x", {"symbol": "币安人生USDT", "limit": "5"})
@@ -111,7 +114,7 @@ def test_a_limit_may_end_at_a_date() -> None:
 def test_a_limit_closes_the_budget(status: int) -> None:
     budget = OpenBudget()
     with http_server(lambda _: Answer({}, status, {"Retry-After": "7"})) as server, pytest.raises(RateLimited) as said:
-        Door(server.url, budget).fetch("/x")
+        Door(server.url, budget, allowed=X).fetch("/x")
     assert budget.closed_until_ms == said.value.until_ms
 
 
@@ -122,7 +125,7 @@ def test_each_request_takes_the_weight_of_its_path_and_hands_on_what_the_venue_c
         return int(headers["x-used"]) if "x-used" in headers else None
 
     with http_server(lambda asked: Answer({}, headers={"X-Used": "12"} if asked.query else {})) as server:
-        door = Door(server.url, budget, weights={"/heavy": 40}, used=used)
+        door = Door(server.url, budget, allowed=["GET /*"], weights={"/heavy": 40}, used=used)
         door.fetch("/heavy", all="yes")
         door.fetch("/light")
     assert (budget.spent, budget.heard) == ([40, 1], [12])
@@ -134,7 +137,7 @@ def test_what_the_budget_refuses_is_not_sent() -> None:
             raise RateLimited("used up", 1)
 
     with http_server(lambda _: Answer({})) as server, pytest.raises(RateLimited):
-        Door(server.url, Spent()).fetch("/x")
+        Door(server.url, Spent(), allowed=X).fetch("/x")
     assert server.asked == []
 
 
@@ -149,12 +152,12 @@ def test_nobody_listening_is_unavailable() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(VenueUnavailable):
-        Door(f"http://127.0.0.1:{port}", OpenBudget(), timeout_s=1).fetch("/x")
+        Door(f"http://127.0.0.1:{port}", OpenBudget(), allowed=X, timeout_s=1).fetch("/x")
 
 
 def test_the_door_leads_to_its_host_only() -> None:
     with http_server(lambda _: Answer({})) as server:
-        door = Door("http://127.0.0.1:9", OpenBudget())
+        door = Door("http://127.0.0.1:9", OpenBudget(), allowed=X)
         for elsewhere in (server.url, "https://127.0.0.1:9", "http://127.0.0.1:9@localhost"):
             with pytest.raises(LocalProtocolError):
                 door.get(elsewhere)
@@ -177,3 +180,37 @@ def test_the_environment_names_no_proxy_for_us(monkeypatch: pytest.MonkeyPatch) 
 def test_json_of_another_shape_names_the_field() -> None:
     with pytest.raises(RemoteProtocolError, match="int"):
         shaped(["a"], list[int])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/v3/order"),
+        ("GET", "/api/v3/order"),
+        ("POST", "/api/v3/klines"),
+        ("DELETE", "/market/BTC/candles"),
+        ("GET", "/market/candles"),
+        ("GET", "/market/BTC/ETH/candles"),
+        ("GET", "/market/%2E%2E/candles/../../order"),
+    ],
+)
+def test_only_listed_calls_leave(method: str, path: str) -> None:
+    """M32: what is not on the list cannot be sent, and costs no budget."""
+    with http_server(lambda _: Answer({})) as server:
+        budget = OpenBudget()
+        door = Door(server.url, budget, allowed=["GET /api/v3/klines", "GET /market/*/candles"])
+        with pytest.raises(LocalProtocolError, match="none of the calls"):
+            door.request(method, server.url + path)
+        assert (server.asked, budget.spent) == ([], [])
+        door.fetch("/market/BTC-USD/candles")
+    assert [asked.path for asked in server.asked] == ["/market/BTC-USD/candles"]
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_no_error_leads_to_a_signed_address(is_signed: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    door = Door(f"http://127.0.0.1:{port}", OpenBudget(), allowed=X, is_signed=is_signed)
+    with pytest.raises(VenueUnavailable) as failed:
+        door.fetch("/x", signature=0x5EED)
+    assert (f"signature={0x5EED}" in "".join(format_exception(failed.value))) is not is_signed

@@ -156,7 +156,7 @@ def test_a_window_of_a_second_is_not_divided_by_who_asks(clock: Clock) -> None:
 def test_without_redis_nothing_is_sent(settings: Any) -> None:
     settings.STATE_REDIS_URL = "redis://127.0.0.1:1/0"
     with http_server(lambda _: Answer({})) as server, pytest.raises(StoreUnavailable):
-        Door(server.url, SharedBudget("toy", 10, 1)).fetch("/x")
+        Door(server.url, SharedBudget("toy", 10, 1), allowed=["GET /x"]).fetch("/x")
     assert server.asked == []
 
 
@@ -199,7 +199,7 @@ def test_after_429_nobody_calls_before_the_time_the_venue_named(redis_state: red
         return Answer({}, 429, {"Retry-After": "3"}) if len(arrivals) == 1 else Answer({})
 
     def insist(_: int) -> None:
-        door = Door(server.url, SharedBudget("toy", 1000, 10, patience_s=0.05))
+        door = Door(server.url, SharedBudget("toy", 1000, 10, patience_s=0.05), allowed=["GET /x"])
         while len(arrivals) < 8:
             try:
                 door.fetch("/x")
@@ -208,7 +208,7 @@ def test_after_429_nobody_calls_before_the_time_the_venue_named(redis_state: red
 
     with http_server(answer) as server:
         with pytest.raises(RateLimited):
-            Door(server.url, SharedBudget("toy", 1000, 10)).fetch("/x")
+            Door(server.url, SharedBudget("toy", 1000, 10), allowed=["GET /x"]).fetch("/x")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(insist, range(4)))
     assert arrivals[1] - arrivals[0] >= 3
@@ -230,7 +230,7 @@ def test_a_418_is_asked_once(redis_state: redis.Redis) -> None:
     with http_server(lambda _: Answer({"code": -1003}, 418, {"Retry-After": "259200"})) as server:
         for _ in range(3):
             with pytest.raises(RateLimited) as refused:
-                Door(server.url, SharedBudget("toy", 1000, 60)).fetch("/x")
+                Door(server.url, SharedBudget("toy", 1000, 60), allowed=["GET /x"]).fetch("/x")
             assert refused.value.until_ms / 1000 > time.time() + 259_000
     assert len(server.asked) == 1
     assert 0 < redis_state.ttl("limit:toy:rest:closed") <= 7 * 86_400

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import msgspec
 
-from exchanges.http import Door, shaped
+from exchanges.http import Door, reads, shaped
 from exchanges.venue import Budget, Endpoint, Instrument, SocketAddress
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.symbol import Symbol
@@ -50,7 +50,7 @@ class ToyRest:
 
     @cached_property
     def _door(self) -> Door:
-        return Door(self._endpoint.rest, self._budget, weights=WEIGHTS)
+        return Door(self._endpoint.rest, self._budget, allowed=reads(WEIGHTS), weights=WEIGHTS)
 
     def socket_url(self, natives: Collection[str]) -> SocketAddress:
         """The one socket, and how it is kept alive; a plain URL would do where nothing is said of that."""
