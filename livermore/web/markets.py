@@ -9,6 +9,7 @@ from django.db.models import Count, Min, QuerySet
 from exchanges.models import Exchange
 from livermore.core.candle import Timeframe
 from livermore.core.errors import LivermoreError
+from symbols.choosing import UnknownSymbol, named
 from symbols.models import ExchangeSymbol
 
 # Of an exchange's markets of one base, the chart shows the one most people trade.
@@ -52,13 +53,12 @@ def exchange(slug: str) -> Exchange:
 
 
 def market(slug: str, name: str) -> ExchangeSymbol:
-    """The market of a canonical name; raises `Unknown` with the three nearest of that exchange."""
+    """The market that a name means, however it is written; raises `Unknown` with the three nearest."""
     row = exchange(slug)
-    found = row.symbols.filter(name=name.upper()).order_by("-is_trading").first()
-    if found is None:
-        names = list(row.symbols.trading().order_by("name").values_list("name", flat=True))
-        raise Unknown("unknown_symbol", f"{slug} has no symbol {name!r}", nearest(name, names))
-    return found
+    try:
+        return named(row.slug, name)
+    except UnknownSymbol as error:
+        raise Unknown("unknown_symbol", str(error), error.nearest) from None
 
 
 def bases() -> list[str]:

@@ -12,6 +12,7 @@ from ninja.errors import AuthenticationError, AuthorizationError, HttpError, Val
 from livermore.core.errors import InvalidInput, StoreUnavailable
 from livermore.web.access import unauthorized
 from livermore.web.markets import Unknown
+from symbols.choosing import UnknownSymbol
 
 _CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict"}
 
@@ -35,6 +36,7 @@ def register(api: NinjaAPI) -> None:
         (AuthorizationError, _unauthorized),
         (ValidationError, _invalid),
         (Unknown, _unknown),
+        (UnknownSymbol, _unknown_symbol),
         (InvalidInput, _input),
         (HttpError, _http),
         (Http404, _missing),
@@ -75,6 +77,10 @@ def _unknown(error: Unknown) -> tuple[int, dict[str, Any]]:
 
 def _input(error: InvalidInput) -> tuple[int, dict[str, Any]]:
     return 422, body("invalid", str(error))
+
+
+def _unknown_symbol(error: UnknownSymbol) -> tuple[int, dict[str, Any]]:
+    return 422, body("unknown_symbol", str(error), nearest=error.nearest)
 
 
 def _http(error: HttpError) -> tuple[int, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Symbols, candles and indicators; decimals travel as strings, every value says how old it is."""
+"""Candles and indicators; decimals travel as strings, every value says how old it is."""
 
 from __future__ import annotations
 
@@ -9,30 +9,9 @@ from ninja import Query, Router
 
 from livermore.web import markets, series
 from livermore.web.observed import now_ms
-from symbols.models import ExchangeSymbol
 
 router = Router(tags=["market"])
 Limit = Annotated[int, Query(ge=1, le=series.MOST)]
-
-
-@router.get("/symbols")
-def list_symbols(
-    request: HttpRequest,
-    exchange: str = "",
-    base: str = "",
-    tier: int | None = None,
-    limit: Limit = 1000,
-    offset: Annotated[int, Query(ge=0)] = 0,
-) -> dict[str, Any]:
-    """Markets that trade, of one exchange or base or tier; ranked within each exchange."""
-    found = ExchangeSymbol.objects.trading().order_by("exchange", "rank", "name")
-    if exchange:
-        found = found.filter(exchange=markets.exchange(exchange))
-    if base:
-        found = found.filter(base=base.upper())
-    if tier is not None:
-        found = found.filter(tier=tier)
-    return {"count": found.count(), "symbols": [_symbol(s) for s in found[offset : offset + limit]]}
 
 
 @router.get("/candles/{exchange}/{symbol}")
@@ -97,20 +76,3 @@ def list_indicator(
 
 def _behind(known: dict[int, dict[str, Any]], open_ms: int) -> dict[str, Any]:
     return {"provenance": known[open_ms]} if open_ms in known else {}
-
-
-def _symbol(row: ExchangeSymbol) -> dict[str, Any]:
-    return {
-        "exchange": row.exchange_id,
-        "symbol": row.name,
-        "native": row.native,
-        "base": row.base,
-        "quote": row.quote,
-        "status": row.status,
-        "tier": row.tier,
-        "rank": row.rank,
-        "turnover_24h": None if row.turnover_24h is None else str(row.turnover_24h),
-        "turnover_usd_24h": None if row.turnover_usd_24h is None else str(row.turnover_usd_24h),
-        "tick": None if row.tick is None else str(row.tick),
-        "lot": None if row.lot is None else str(row.lot),
-    }
