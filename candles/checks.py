@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from candles.services.retention import kept_days
 from exchanges.state import state_redis, unavailable
+from livermore.addresses import exposed
 from livermore.core.errors import InvalidInput, StoreUnavailable
 
 LONGEST_COUNTDOWN_S = 60
@@ -52,6 +53,30 @@ def broker_is_no_cluster(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessa
             hint="Use a standalone Redis, Sentinel or RabbitMQ; only STATE_REDIS_URL may be a cluster.",
             id="livermore.E004",
         )
+    ]
+
+
+@register()
+def stores_are_not_reached_in_plain_text(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """E010: a store beyond a public network needs TLS: passwords and credentials go there."""
+    if settings.PLAIN_STORES_ALLOWED:
+        return []
+    base = settings.DATABASES["default"]
+    host, mode = base.get("HOST", ""), base.get("OPTIONS", {}).get("sslmode", "")
+    addresses = {
+        "CELERY_BROKER_URL": settings.CELERY_BROKER_URL,
+        "STATE_REDIS_URL": settings.STATE_REDIS_URL,
+        "DATABASE_URL": f"postgres://{host if ':' not in host else f'[{host}]'}/?sslmode={mode}",
+    }
+    return [
+        Error(
+            f"{name}: {why}",
+            hint="Use rediss://, amqps:// or ?sslmode=verify-full with certificates that are checked, or a VPN; "
+            "PLAIN_STORES_ALLOWED=True takes the risk.",
+            id="livermore.E010",
+        )
+        for name, url in addresses.items()
+        if (why := exposed(url))
     ]
 
 

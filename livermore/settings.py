@@ -35,6 +35,8 @@ env = environ.Env(
     BROKER_VISIBILITY_TIMEOUT_S=(int, 300),
     # Empty: the embedded Redis. May be a Cluster (redis://…?cluster=true).
     STATE_REDIS_URL=(str, ""),
+    # Redis, broker or PostgreSQL in plain text through a public network is refused unless this says otherwise.
+    PLAIN_STORES_ALLOWED=(bool, False),
     # So much each exchange's frames may take on disk while the broker is away; then the oldest go, as gaps.
     SPOOL_MAX_MB=(int, 2048),
     # JSON: for how many days candles of a timeframe stay in the database; those it does not name stay for ever.
@@ -50,6 +52,12 @@ env = environ.Env(
     LOG_LEVEL=(str, "INFO"),
 )
 environ.Env.read_env(BASE_DIR / ".env") if (BASE_DIR / ".env").exists() else None
+for _name, (_kind, _default) in env.scheme.items():
+    try:
+        env.json(_name, default=None) if _kind is dict else env(_name)
+    except ValueError:
+        _accepted = {dict: "JSON", int: "a whole number", bool: "True or False"}.get(_kind, _kind.__name__)
+        raise ImproperlyConfigured(f"{_name} cannot be read: write {_accepted}; see .env.example") from None
 
 IS_PRODUCTION = env("LIVERMORE_ENV") == "production"
 VAR_DIR = Path(env("LIVERMORE_VAR") or BASE_DIR / "var")
@@ -117,6 +125,8 @@ TEMPLATES = [
 
 # ---- database ----------------------------------------------------------------------------------
 DATABASES = {"default": env.db_url_config(env("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'livermore.sqlite3'}")}
+if "ENGINE" not in DATABASES["default"]:
+    raise ImproperlyConfigured("DATABASE_URL cannot be read: write postgres://user:password@host:5432/name")
 IS_SQLITE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 if IS_SQLITE:
     # Writers of several processes queue up at BEGIN instead of failing half way.
@@ -134,6 +144,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # ---- Redis -------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env("CELERY_BROKER_URL") or embedded.url(VAR_DIR, database=0)
 STATE_REDIS_URL = env("STATE_REDIS_URL") or embedded.url(VAR_DIR, database=1)
+PLAIN_STORES_ALLOWED = env("PLAIN_STORES_ALLOWED")
 NEEDS_EMBEDDED_REDIS = not (env("CELERY_BROKER_URL") and env("STATE_REDIS_URL"))
 
 # ---- Celery (design §9 gives the reason of each value) -----------------------------------------

@@ -99,6 +99,12 @@ def test_up_becomes_ready_refuses_a_second_one_and_leaves_nothing_behind(up: Up)
     assert "already running" in second.stderr
     assert second.stderr.count("\n") == 1
 
+    examined = subprocess.run(
+        [sys.executable, "manage.py", "doctor", "--offline", "--json"],
+        cwd=ROOT, env=up.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert examined.returncode == 0, examined.stdout
+
     assert len(up.left()) > 8
     os.killpg(up.process.pid, signal.SIGINT)
     assert up.process.wait(timeout=STOPPED_WITHIN_S) == 0

@@ -192,6 +192,11 @@ def lease(exchange: str) -> str:
     return f"lease:{exchange}"
 
 
+def rtt(exchange: str) -> str:
+    """Hash host → `p50|when`: how far (ms) it is from the exchange, and when (ms) `doctor` measured that."""
+    return f"rtt:{exchange}"
+
+
 def epoch(exchange: str) -> str:
     """Counter of lease epochs; never expires."""
     return f"epoch:{exchange}"
