@@ -1,18 +1,30 @@
-"""Candles, gaps and signals to look at; nothing of them is edited by hand."""
+"""Candles, gaps, signals and the quarantine to look at; nothing of them is edited by hand."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from kombu.exceptions import OperationalError
 
-from candles.models import Candle, Gap, Mismatch, Signal
+from candles import tasks
+from candles.models import Candle, Gap, Mismatch, QuarantinedBatch, QuarantinedFrame, Signal
+from candles.services import quarantine
+from candles.services.deliveries import ROW_HEADER
+from exchanges import registry
+from livermore.core.errors import StoreUnavailable
 
 COUNTED_ROWS = 10_000
+SHOWN_FRAMES, SHOWN_CHARACTERS = 20, 500
 
 
 class BoundedPaginator(Paginator):
@@ -129,6 +141,101 @@ class SignalAdmin(ReadOnlyAdmin):
     def opened(self, obj: Signal) -> str:
         """When the event began, by the exchanges' clocks."""
         return _utc(obj.opened_ms)
+
+
+@admin.register(QuarantinedBatch)
+class QuarantinedBatchAdmin(ReadOnlyAdmin):
+    """Batches that killed their workers or failed again and again, the newest first."""
+
+    list_display = (
+        "exchange", "connection", "number", "received", "frames", "failures", "why", "set_aside_at", "taken_at",
+    )  # fmt: skip
+    list_filter = ("exchange", ("taken_at", admin.EmptyFieldListFilter))
+    search_fields = ("=connection",)
+    ordering = ("-set_aside_at",)
+    fields = readonly_fields = (
+        "exchange", "connection", "number", "received", "failures", "set_aside_at", "tried_at", "taken_at",
+        "whole_error", "frames", "raw_frames",
+    )  # fmt: skip
+    actions = ("try_again",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[QuarantinedBatch]:
+        """The list needs no bodies."""
+        return super().get_queryset(request).defer("body")
+
+    def has_try_again_permission(self, request: HttpRequest) -> bool:
+        """Who may change such rows, although not by hand."""
+        return bool(request.user.has_perm("candles.change_quarantinedbatch"))
+
+    @admin.action(description="Try again", permissions=["try_again"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[QuarantinedBatch]) -> None:
+        """Put the batches on their queues once more."""
+        for row in queryset.defer(None):
+            try:
+                tasks.ingest_batch.apply_async(
+                    (quarantine.body_of(row),), queue=f"ticks.{row.exchange}.0", serializer="msgpack",
+                    headers={ROW_HEADER: row.pk}, retry=False,
+                )  # fmt: skip
+            except (OperationalError, OSError):
+                self.message_user(request, f"{row}: the broker does not answer", messages.ERROR)
+                return
+            QuarantinedBatch.objects.filter(pk=row.pk).update(tried_at=timezone.now())
+            self.log_change(request, row, "tried again")
+            self.message_user(request, f"{row} is being tried again; its row says when it was taken.")
+
+    @admin.display(description="received (UTC)")
+    def received(self, obj: QuarantinedBatch) -> str:
+        """When the newest of its frames came."""
+        return _utc(obj.received_ns // 1_000_000)
+
+    @admin.display(description="why")
+    def why(self, obj: QuarantinedBatch) -> str:
+        """The last line of the error."""
+        return obj.error.strip().rpartition("\n")[2][:120]
+
+    @admin.display(description="error")
+    def whole_error(self, obj: QuarantinedBatch) -> str:
+        """With its traceback."""
+        return format_html("<pre>{}</pre>", obj.error)
+
+    @admin.display(description="raw frames")
+    def raw_frames(self, obj: QuarantinedBatch) -> str:
+        """The first ones, cut; whatever is in them is shown as text."""
+        shown = quarantine.frames_of(obj)[:SHOWN_FRAMES]
+        return format_html_join("", "<pre>{}</pre>", ((_readable(frame, len(frame)),) for frame in shown))
+
+
+@admin.register(QuarantinedFrame)
+class QuarantinedFrameAdmin(admin.ModelAdmin):
+    """Frames that no mapper takes, and trades whose numbers nobody believes, of one exchange; they stand in Redis."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Written by ingest only."""
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The newest ones of the exchange that is asked for, else of the first."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        slugs = registry.slugs()
+        asked = request.GET.get("exchange", "")
+        chosen = asked if asked in slugs else slugs[0]
+        try:
+            kept, is_away = quarantine.frames(chosen, quarantine.FRAMES_KEPT), False
+        except StoreUnavailable:
+            kept, is_away = [], True
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Frames and trades set aside", "opts": self.opts, "slugs": slugs, "chosen": chosen,
+            "is_away": is_away, "rows": [(_utc(f.at_ms), f, _readable(f.frame, f.size)) for f in kept],
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/candles/quarantinedframe/frames.html", context)
+
+
+def _readable(frame: bytes, size: int) -> str:
+    """A frame as text, cut; bytes that are none are written as escapes."""
+    shown = frame.decode(errors="backslashreplace")[:SHOWN_CHARACTERS]
+    return shown if size <= SHOWN_CHARACTERS else f"{shown} … ({size} bytes)"
 
 
 def _utc(ms: int) -> str:

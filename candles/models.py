@@ -1,4 +1,4 @@
-"""What we have concluded: candles, gaps, mismatches, signals."""
+"""What we have concluded: candles, gaps, mismatches, signals; and batches that we could not take."""
 
 from __future__ import annotations
 
@@ -172,3 +172,43 @@ class Signal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.base} {self.leader_id}→{self.follower_id}"
+
+
+class QuarantinedBatch(models.Model):
+    """A batch that killed its workers, or failed again and again: as it came, so that it can be tried again.
+
+    `body` is the message body as msgpack; `frames` how many it holds; `received_ns` when the newest came;
+    `error` what the last failure said, without secrets; `failures` how many there were. `tried_at`: when it was last
+    asked to be tried again; `taken_at`: when that went well.
+    """
+
+    exchange = models.CharField(max_length=32)
+    connection = models.CharField(max_length=32)
+    number = models.BigIntegerField()
+    received_ns = models.BigIntegerField()
+    frames = models.PositiveIntegerField()
+    body = models.BinaryField()
+    error = models.TextField()
+    failures = models.PositiveIntegerField()
+    set_aside_at = models.DateTimeField()
+    tried_at = models.DateTimeField(null=True, blank=True)
+    taken_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "quarantined_batches"
+        verbose_name_plural = "quarantined batches"
+        constraints = [
+            models.UniqueConstraint(fields=["exchange", "connection", "number"], name="quarantined_once"),
+        ]
+        indexes = [models.Index(fields=["exchange", "-set_aside_at"], name="quarantined_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.exchange} {self.connection}:{self.number}"
+
+
+class QuarantinedFrame(models.Model):
+    """No table: the frames and trades that were set aside stand in Redis; this gives them a place in the admin."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)

@@ -17,6 +17,7 @@ from candles.services import (
     adopt,
     arrivals,
     coverage,
+    deliveries,
     failover,
     history,
     indicators,
@@ -29,9 +30,10 @@ from candles.services import (
     signals,
 )
 from candles.services import close as closing
+from candles.services.deliveries import Delivery
 from exchanges import registry, wire
 from exchanges.services import streaming
-from livermore.celery import TryAgain, app
+from livermore.celery import TRIES, TryAgain, app
 from livermore.core.candle import Candle
 from livermore.core.errors import (
     FrameRejected,
@@ -92,9 +94,9 @@ def stream_started(exchange: str, names: Iterable[str]) -> None:
 
 @app.task(name="candles.ingest", bind=True, base=TryAgain)
 def ingest_batch(self: Task, body: dict[str, Any]) -> None:
-    """Store one batch of raw frames."""
+    """Store one batch of raw frames; `deliveries` says when it is given up."""
     try:
-        done = ingest.ingest(body)
+        done = deliveries.ingest(body, Delivery.of(self.request, TRIES))
     except FrameRejected as error:
         ingest.reject_batch(body, error.why)
         return

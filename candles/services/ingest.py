@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,7 +14,7 @@ from django.db import DatabaseError
 from candles import ledger, slab
 from candles.outlier import is_near
 from candles.preview import Preview, base_of
-from candles.services import arrivals, continuity, drift
+from candles.services import arrivals, continuity, drift, quarantine
 from candles.slab import Slab
 from exchanges import registry, wire
 from exchanges.state import state_redis, unavailable
@@ -33,8 +31,6 @@ from symbols import services as symbols
 log = logging.getLogger(__name__)
 
 BOOK_LIFE_S = 30.0
-QUARANTINE_KEPT = 100
-SAMPLE_BYTES = 2_000
 
 _books: dict[str, tuple[float, SymbolBook]] = {}
 _previews: dict[str, Preview] = {}
@@ -230,7 +226,4 @@ def _frame_of(venue: Venue, batch: FrameBatch, trade: Trade) -> bytes:
 
 def _set_aside(pipe: Any, result: Ingested, why: str, frame: bytes) -> None:
     result.rejected[drift.reason(why)] += 1
-    sample = {"batch": result.batch, "why": why, "at_ms": time.time_ns() // 1_000_000}
-    sample["frame_b64"] = b64encode(frame[:SAMPLE_BYTES]).decode()
-    pipe.lpush(keys.quarantine(result.exchange), json.dumps(sample))
-    pipe.ltrim(keys.quarantine(result.exchange), 0, QUARANTINE_KEPT - 1)
+    quarantine.stage(pipe, result.exchange, result.batch, why, frame)

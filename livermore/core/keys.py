@@ -167,6 +167,11 @@ def quarantine(exchange: str) -> str:
     return f"quarantine:{exchange}"
 
 
+def deliveries(exchange: str, batch: str) -> str:
+    """Counter: how often a batch was delivered again since a worker last finished it."""
+    return f"deliveries:{exchange}:{batch}"
+
+
 def call_s(exchange: str) -> str:
     """How long a request of the last backfill took, budget's waits apart: what the next plan reckons with."""
     return f"call_s:{exchange}"

@@ -73,11 +73,11 @@ class Stack:
         self._processes[name] = process
         return process
 
-    def worker(self, name: str, queues: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
-        """A solo worker on these queues."""
+    def worker(self, name: str, queues: Sequence[str], *more: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A solo worker on these queues, with `more` options of Celery's."""
         return self.start(
             name, "-m", "celery", "-A", "livermore", "worker", "-P", "solo", "-n", f"{name}-{os.getpid()}@%h", "-Q",
-            ",".join(queues), "--without-gossip", "--without-mingle", "--loglevel", "INFO", **environment,
+            ",".join(queues), "--without-gossip", "--without-mingle", "--loglevel", "INFO", *more, **environment,
         )  # fmt: skip
 
     def beat(self) -> subprocess.Popen[bytes]:

@@ -6,7 +6,7 @@ from django.views.decorators.gzip import gzip_page
 from ninja import NinjaAPI
 
 from livermore.web.access import AUTH, known_only
-from livermore.web.api import errors, exchanges, market, quality, signals, subscriptions, symbols
+from livermore.web.api import errors, exchanges, market, quality, quarantine, signals, subscriptions, symbols
 
 api = NinjaAPI(
     title="Livermore",
@@ -28,4 +28,5 @@ api.add_router("/symbols", symbols.router)
 api.add_router("/subscriptions", subscriptions.router)
 api.add_router("", market.router)
 api.add_router("", quality.router)
+api.add_router("/quarantine", quarantine.router)
 errors.register(api)
