@@ -91,6 +91,10 @@ class Stack:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=10)
 
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """The newest one of this name."""
+        return self._processes[name]
+
     def log(self, name: str) -> str:
         """What a process has printed."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
