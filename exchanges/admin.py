@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
 from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -17,14 +20,43 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from exchanges import control, credentials, observed, registry
 from exchanges.models import Exchange, UserExchange
-from livermore.core.errors import StoreUnavailable
+from livermore import orders
+from livermore.core.errors import LivermoreError, StoreUnavailable
 from symbols import tasks as symbol_tasks
 
 COMMAND_WAIT_S = 60
 GEO_RULES_LAST_DAYS = 30
 _LISTED_DEPENDANTS = 50
 _OBSERVED = ("stream", "configuration", "endpoint_in_use", "is_endpoint_overridden")
+_DESCRIPTIONS = {
+    control.Verb.START: "Start streaming",
+    control.Verb.STOP: "Stop streaming",
+    control.Verb.PAUSE: "Pause streaming",
+    control.Verb.RESUME: "Resume streaming",
+    control.Verb.RELOAD: "Reload row and symbols",
+    control.Verb.ROLL: "Roll: replace every connection",
+    control.Verb.BACKFILL: "Backfill streamed symbols",
+    control.Verb.RECONCILE: "Reconcile streamed symbols",
+    control.Verb.REFRESH: "Refresh symbols and Tier 1",
+}
 _SECRETS = ("api_key", "api_secret", "passphrase")
+
+
+class OrderForm(helpers.ActionForm):
+    """The choice of an action, with a key of its own on every page that offers it."""
+
+    order_key = forms.CharField(widget=forms.HiddenInput, required=False, initial=partial(secrets.token_hex, 8))
+
+
+def _commanding(verb: control.Verb) -> Callable[..., None]:
+    """The action that sends this command to the chosen exchanges."""
+
+    def act(modeladmin: ExchangeAdmin, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
+        for exchange in queryset:
+            modeladmin.command(request, exchange, verb)
+
+    act.__name__ = str(verb)
+    return admin.action(description=_DESCRIPTIONS[verb], permissions=["change"])(act)
 
 
 @admin.register(Exchange)
@@ -37,7 +69,8 @@ class ExchangeAdmin(admin.ModelAdmin):
     list_filter = ("enabled", "geo_paused")
     search_fields = ("slug", "title")
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
-    actions = ("start", "stop", "pause", "resume", "sync_symbols", "refresh_tier1")
+    actions = (*(_commanding(verb) for verb in control.Verb), "sync_symbols", "refresh_tier1")
+    action_form = OrderForm
     fieldsets = (
         (None, {"fields": ("slug", "title", "enabled")}),
         ("Observed", {"fields": _OBSERVED}),
@@ -130,26 +163,6 @@ class ExchangeAdmin(admin.ModelAdmin):
             protected = [*protected[:_LISTED_DEPENDANTS], f"… and {rest:,} more"]
         return to_delete, counts, set() if protected else lacking, protected
 
-    @admin.action(description="Start streaming", permissions=["change"])
-    def start(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
-        """Sends the durable command; a host that may run the exchange carries it out."""
-        self._command(request, queryset, control.Verb.START)
-
-    @admin.action(description="Stop streaming", permissions=["change"])
-    def stop(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
-        """As `start`."""
-        self._command(request, queryset, control.Verb.STOP)
-
-    @admin.action(description="Pause streaming", permissions=["change"])
-    def pause(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
-        """As `start`."""
-        self._command(request, queryset, control.Verb.PAUSE)
-
-    @admin.action(description="Resume streaming", permissions=["change"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
-        """As `start`."""
-        self._command(request, queryset, control.Verb.RESUME)
-
     @admin.action(description="Sync symbols now", permissions=["change"])
     def sync_symbols(self, request: HttpRequest, queryset: QuerySet[Exchange]) -> None:
         """Asks the venue for its instruments, even where nothing streams."""
@@ -160,19 +173,20 @@ class ExchangeAdmin(admin.ModelAdmin):
         """Asks the venue for its turnovers, even where nothing streams."""
         self._enqueue(request, queryset, symbol_tasks.refresh_tier1)
 
-    def _command(self, request: HttpRequest, queryset: QuerySet[Exchange], verb: control.Verb) -> None:
-        for exchange in queryset:
-            if verb is control.Verb.START and not exchange.enabled:
-                messages.error(request, f"{exchange} is disabled: enable it first")
-                continue
-            try:
-                command = control.send(
-                    exchange.slug, verb, issued_by=request.user.get_username(), wait_s=COMMAND_WAIT_S
-                )
-            except StoreUnavailable as error:
-                messages.error(request, f"{exchange}: {error}")
-            else:
-                messages.info(request, f"{exchange}: {verb} sent as command {command}")
+    def command(self, request: HttpRequest, exchange: Exchange, verb: control.Verb) -> None:
+        """Send one durable command and say as which; sent twice from one page it is one command."""
+        if verb is control.Verb.START and not exchange.enabled:
+            messages.error(request, f"{exchange} is disabled: enable it first")
+            return
+        try:
+            command = orders.order(
+                exchange.slug, verb, issued_by=request.user.get_username(), wait_s=COMMAND_WAIT_S,
+                idempotency_key=request.POST.get("order_key", ""),
+            )  # fmt: skip
+        except LivermoreError as error:
+            messages.error(request, f"{exchange}: {error}")
+        else:
+            messages.info(request, f"{exchange}: {verb} sent as command {command}")
 
     def _enqueue(self, request: HttpRequest, queryset: QuerySet[Exchange], task: Any) -> None:
         for exchange in queryset:

@@ -2,6 +2,8 @@
 
     pending ──claim──▶ acked ──▶ done | failed
        └──deadline──▶ expired       └── the claimant died: failed
+
+Most are for a stream host; an errand is for workers (`exchanges.errands`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ KEEP_MS = 24 * 3_600_000
 
 
 class Verb(StrEnum):
-    """What a host can be told."""
+    """What an exchange can be told: a stream host carries out the first six, workers the others."""
 
     START = "start"
     STOP = "stop"
@@ -29,6 +31,19 @@ class Verb(StrEnum):
     RESUME = "resume"
     RELOAD = "reload"
     ROLL = "roll"
+    BACKFILL = "backfill"
+    RECONCILE = "reconcile"
+    REFRESH = "refresh"
+
+    @property
+    def is_errand(self) -> bool:
+        """Do workers carry it out, and no stream host?"""
+        return self in (Verb.BACKFILL, Verb.RECONCILE, Verb.REFRESH)
+
+    @property
+    def takes_symbols(self) -> bool:
+        """May it be limited to some symbols?"""
+        return self in (Verb.BACKFILL, Verb.RECONCILE)
 
     @classmethod
     def parse(cls, text: str) -> Verb:
@@ -56,7 +71,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One order. `target` is the only host that may run it ("" = any); times are ms UTC."""
+    """One order. `target` is the only host that may run it ("" = any); times are ms UTC.
+
+    `symbol` limits it to these symbols, with blanks between; "" = all that are streamed.
+    """
 
     id: str
     exchange: str
@@ -65,12 +83,17 @@ class Command:
     issued_by: str
     issued_ms: int
     deadline_ms: int
+    idempotency_key: str = ""
+    symbol: str = ""
     entry: bytes = field(default=b"", repr=False, compare=False)  # where the reading host found it
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command stands. `code` is machine-readable ("ok", "geo", "held" …), `answer` is JSON."""
+    """How a command stands. `code` is machine-readable ("ok", "geo", "held" …), `answer` is JSON.
+
+    `host` is whoever claimed it: a stream host, a task, or a process that somebody started by hand.
+    """
 
     status: Status
     code: str = ""
@@ -91,12 +114,17 @@ if tonumber(redis.call('HGET', KEYS[1], 'deadline_ms')) < tonumber(ARGV[2]) then
 redis.call('HSET', KEYS[1], 'status', 'acked', 'host', ARGV[1], 'acked_ms', ARGV[2])
 return 1
 """
+_TELL = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'acked' or redis.call('HGET', KEYS[1], 'host') ~= ARGV[2] then return 0 end
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIREAT', KEYS[1], ARGV[1])
+return 1
+"""
 _END = """
 if redis.call('HGET', KEYS[1], 'status') ~= ARGV[1] then return 0 end
 for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1
 """
-
 
 
 def create(command: Command) -> bool:
@@ -108,6 +136,8 @@ def create(command: Command) -> bool:
         "issued_by": command.issued_by,
         "issued_ms": command.issued_ms,
         "deadline_ms": command.deadline_ms,
+        "idempotency_key": command.idempotency_key,
+        "symbol": command.symbol,
     }
     return _run(_CREATE, command.id, command.deadline_ms + KEEP_MS, *_flat(fields))
 
@@ -115,6 +145,13 @@ def create(command: Command) -> bool:
 def claim(command_id: str, host: str) -> bool:
     """pending → acked, before the deadline; True for one host once."""
     return _run(_CLAIM, command_id, host, now_ms())
+
+
+def tell(command_id: str, host: str, message: str, answer: Mapping[str, Any]) -> bool:
+    """How far its claimant is, who still lives; False when it is not in his hands."""
+    at_ms = now_ms()
+    fields = {"message": message, "answer": json.dumps(answer), "told_ms": at_ms}
+    return _run(_TELL, command_id, at_ms + KEEP_MS, host, *_flat(fields))
 
 
 def end(command_id: str, before: Status, result: Result) -> bool:

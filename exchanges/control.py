@@ -3,7 +3,7 @@
 A command is a hash (`exchanges.command`) and an entry of the exchange's stream. Every host reads the
 stream in a consumer group of its own (`exchanges.inbox`), so each sees every command; whoever concerns
 himself with it claims the hash by compare, and only the claimant runs it. A second entry with the same
-id, a redelivery or a restart therefore runs nothing.
+id, a redelivery or a restart therefore runs nothing. Hosts leave errands (`exchanges.errands`) to workers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from exchanges import command as commands
 from exchanges.command import Command, Result, Status, Verb
@@ -24,23 +24,37 @@ __all__ = ["Command", "Result", "Status", "Verb", "await_result", "result", "sen
 
 STREAM_LENGTH = 1_000
 ABANDONED_AFTER_MS = 60_000
-_ABANDONED = Result(Status.FAILED, "abandoned", "its host did not end it")
+ERRAND_ABANDONED_AFTER_MS = 900_000
+"""A killed worker's task comes again after the broker's visibility time-out, and goes on."""
+_ABANDONED = Result(Status.FAILED, "abandoned", "whoever claimed it did not end it")
 
 
 @unavailable()
 def send(
-    exchange: str, verb: Verb, *, issued_by: str, wait_s: float, target: str = "", idempotency_key: str = ""
+    exchange: str,
+    verb: Verb,
+    *,
+    issued_by: str,
+    wait_s: float,
+    target: str = "",
+    idempotency_key: str = "",
+    symbol: str = "",
 ) -> str:
     """Send a command that may start within `wait_s`; returns its id.
 
-    The same `idempotency_key` (per exchange and verb) gives the same id and is run once.
+    The same `idempotency_key` (per exchange and verb) gives the same id and is run once. Raises `InvalidInput` where
+    it was used for other symbols.
     """
     now_ms = commands.now_ms()
     deadline_ms = now_ms + int(wait_s * 1000)
     command = Command(
-        _identity(exchange, verb, idempotency_key), exchange, verb, target, issued_by, now_ms, deadline_ms
-    )
-    commands.create(command)
+        _identity(exchange, verb, idempotency_key), exchange, verb, target, issued_by, now_ms, deadline_ms,
+        idempotency_key, symbol,
+    )  # fmt: skip
+    if not commands.create(command) and (before := commands.stored(command.id).get("symbol", symbol)) != symbol:
+        raise InvalidInput(
+            f"the key {idempotency_key!r} was used for {verb} of {before or 'all symbols'}; take another"
+        )
     # Also when it existed: its first sender may have died before this line, and a second entry is harmless.
     state_redis().xadd(keys.control(exchange), {"id": command.id}, maxlen=STREAM_LENGTH, approximate=True)
     return command.id
@@ -91,9 +105,16 @@ def settle_overdue(exchange: str) -> int:
         late_ms = commands.now_ms() - int(found.get("deadline_ms", commands.now_ms()))
         if found.get("status") == Status.PENDING and late_ms > 0:
             settled += commands.expire(command_id)
-        elif found.get("status") == Status.ACKED and late_ms > ABANDONED_AFTER_MS:
+        elif found.get("status") == Status.ACKED and _is_abandoned(found):
             settled += commands.end(command_id, Status.ACKED, _ABANDONED)
     return settled
+
+
+def _is_abandoned(found: Mapping[str, str]) -> bool:
+    """Claimed, and not heard of for so long that its claimant must be dead."""
+    heard_ms = max(int(found["deadline_ms"]), int(found.get("told_ms", 0)))
+    patience_ms = ERRAND_ABANDONED_AFTER_MS if Verb(found["verb"]).is_errand else ABANDONED_AFTER_MS
+    return commands.now_ms() - heard_ms > patience_ms
 
 
 def _identity(exchange: str, verb: Verb, idempotency_key: str) -> str:

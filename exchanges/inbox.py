@@ -78,7 +78,9 @@ class Inbox:
     def _command(self, entry: bytes, command_id: str) -> Command | None:
         found = commands.stored(command_id)
         status = found.get("status")
-        if status == Status.PENDING and commands.is_late(found):
+        if found and Verb(found["verb"]).is_errand:
+            pass  # workers carry it out, and end it
+        elif status == Status.PENDING and commands.is_late(found):
             commands.expire(command_id)
         elif status == Status.PENDING and found["target"] in ("", self._host):
             return _read(command_id, found, entry)
@@ -97,5 +99,5 @@ def _read(command_id: str, found: Mapping[str, str], entry: bytes) -> Command:
         found["issued_by"],
         int(found["issued_ms"]),
         int(found["deadline_ms"]),
-        entry,
+        entry=entry,
     )

@@ -148,6 +148,8 @@ PLAIN_STORES_ALLOWED = env("PLAIN_STORES_ALLOWED")
 NEEDS_EMBEDDED_REDIS = not (env("CELERY_BROKER_URL") and env("STATE_REDIS_URL"))
 
 # ---- Celery (design §9 gives the reason of each value) -----------------------------------------
+# Besides each app's `tasks`.
+CELERY_IMPORTS = ("symbols.errands", "candles.errands")
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json", "msgpack"]
 CELERY_TASK_IGNORE_RESULT = True

@@ -37,7 +37,7 @@ LAYERS = (
     (ADAPTER, "exchanges.vigil", "exchanges.lifeline", "exchanges.spool", "exchanges.segment"),
     (ADAPTER, "exchanges.crashes", "exchanges.clock"),
     (ADAPTER, "exchanges.simulation*", "exchanges.*.*", *(f"exchanges.{f.parent.name}" for f in PACKAGE_FILES)),
-    (ADAPTER, "candles.ledger", "candles.window", "candles.publish", "candles.preview"),
+    (ADAPTER, "candles.ledger", "candles.window", "candles.publish", "candles.preview", "candles.pool"),
     (ADAPTER, "livermore.local_secret", "livermore.embedded", "livermore.logs", "livermore.version"),
     (ENTRY, "livermore.*"),
     # Registry, services, and what runs a venue.

@@ -17,6 +17,7 @@ from exchanges.control import Result, Status, Verb
 from exchanges.lifecycle import State
 from exchanges.services import usable
 from exchanges.state import state_redis, unavailable
+from livermore import orders
 from livermore.command_line import TEMPORARY, USAGE, OneLineCommand
 from livermore.core import keys
 from livermore.core.errors import InvalidInput
@@ -46,7 +47,9 @@ class OrderCommand(OneLineCommand):
         """The arguments all orders share."""
         parser.add_argument("name", metavar="NAME", help="exchange")
         parser.add_argument("--wait", type=seconds, default=None, metavar="S", help="give up after S seconds (60)")
-        parser.add_argument("--on", default="", metavar="HOST", help="only this stream host may run it")
+        if not self.verb.is_errand:
+            parser.add_argument("--on", default="", metavar="HOST", help="only this stream host may run it")
+        add_key(parser)
         parser.add_argument("--json", action="store_true", help="one JSON line on standard output, at the end")
 
     def handle(self, **options: Any) -> None:
@@ -57,15 +60,19 @@ class OrderCommand(OneLineCommand):
 
     def order(self, options: Mapping[str, Any]) -> None:
         """Send the verb to the host that should have it."""
-        self.send(options, options["on"] or observed.choose_host(options["name"]))
+        if self.verb.is_errand:
+            self.send(options, "")
+        else:
+            self.send(options, options["on"] or observed.choose_host(options["name"]))
 
     def send(self, options: Mapping[str, Any], target: str) -> None:
         """Send to `target` ("" = whoever comes up first) and wait for the end."""
         slug, wait_s = options["name"], options["wait"] or DEFAULT_WAIT_S
-        self.say(options, f"{slug}: {self.verb} sent to {target or 'the first stream host that comes up'}")
+        others = "the workers" if self.verb.is_errand else "the first stream host that comes up"
+        self.say(options, f"{slug}: {self.verb} sent to {target or others}")
         with watching(slug) as heard:
-            command_id = control.send(
-                slug, self.verb, issued_by=f"cli:{getpass.getuser()}", wait_s=wait_s, target=target
+            command_id = orders.order(
+                slug, self.verb, issued_by=asker(), wait_s=wait_s, target=target, idempotency_key=options["key"]
             )
             deadline = time.monotonic() + wait_s + _GRACE_S
             while True:
@@ -93,6 +100,16 @@ class OrderCommand(OneLineCommand):
         if not options["json"]:
             self.stdout.write(line)
             self.stdout.flush()
+
+
+def add_key(parser: ArgumentParser) -> None:
+    """The argument that makes one command of several tries."""
+    parser.add_argument("--key", default="", metavar="KEY", help="the same key and command are carried out once")
+
+
+def asker() -> str:
+    """Who types, as commands remember it."""
+    return f"cli:{getpass.getuser()}"
 
 
 def seconds(text: str) -> float:

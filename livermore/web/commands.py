@@ -32,8 +32,8 @@ def one(command_id: str) -> dict[str, Any]:
 def _public(command_id: str, said: dict[str, str]) -> dict[str, Any]:
     return {
         "id": command_id,
-        **{name: said.get(name, "") for name in ("exchange", "verb", "target", "issued_by", "status")},
-        **{name: said.get(name, "") for name in ("code", "message", "host")},
+        **{name: said.get(name, "") for name in ("exchange", "verb", "symbol", "target", "issued_by")},
+        **{name: said.get(name, "") for name in ("idempotency_key", "status", "code", "message", "host")},
         **{name: _ms(said.get(name)) for name in ("issued_ms", "deadline_ms", "acked_ms", "ended_ms")},
         "answer": json.loads(said.get("answer") or "{}"),
     }

@@ -18,15 +18,15 @@ from candles.management.arguments import moment, timeframe
 from candles.management.ticking import ticking
 from candles.planning import Plan, Series
 from candles.services import backfill, indicators
-from exchanges.management.ordering import GEO, TIMEOUT, one_line_errors
+from exchanges.control import Verb
+from exchanges.management.by_hand import INTERRUPTED, on_record
+from exchanges.management.ordering import GEO, TIMEOUT, add_key, one_line_errors
 from exchanges.models import Exchange
 from exchanges.ratelimit import BACKGROUND_SHARE
 from livermore.command_line import USAGE, OneLineCommand
 from livermore.core.candle import Timeframe
 from livermore.core.errors import GeoBlocked, InvalidInput, StoreUnavailable, Transient
 from symbols.choosing import ALL, choose
-
-INTERRUPTED = 130
 
 
 class Command(OneLineCommand):
@@ -47,6 +47,7 @@ class Command(OneLineCommand):
             "--timeframe", type=timeframe, action="append", metavar="T", help=f"of {' '.join(Timeframe)}; repeatable"
         )
         parser.add_argument("--plan", action="store_true", help="print the plan and fetch nothing")
+        add_key(parser)
 
     def handle(self, **options: Any) -> None:
         """Print the plan, carry it out, print what came of it; exit 0."""
@@ -54,11 +55,17 @@ class Command(OneLineCommand):
             row = exchanges.services.usable(options["name"])
         plan = _planned(row, options)
         self._print(plan, row)
-        if options["plan"] or not plan.calls:
+        if options["plan"]:
             return
         work = backfill.Backfill(plan)
         if sys.stderr.isatty():
             logging.getLogger("candles").setLevel(logging.WARNING)  # the line of progress says what happens
+        symbols = "" if ALL in options["symbols"] else " ".join(dict.fromkeys(s.symbol for s in plan.series))
+        with on_record(row.slug, Verb.BACKFILL, symbols, options["key"], lambda: _line(work)):
+            if plan.calls:
+                self._carry_out(work)
+
+    def _carry_out(self, work: backfill.Backfill) -> None:
         try:
             with ticking(sys.stderr, lambda: _line(work)):
                 work.run()

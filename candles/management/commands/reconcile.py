@@ -15,7 +15,9 @@ from django.core.management.base import CommandError
 import exchanges.services
 from candles.management.ticking import ticking
 from candles.services import indicators, quality, reconcile, repair
-from exchanges.management.ordering import GEO, one_line_errors
+from exchanges.control import Verb
+from exchanges.management.by_hand import INTERRUPTED, on_record
+from exchanges.management.ordering import GEO, add_key, one_line_errors
 from livermore.command_line import TEMPORARY, USAGE, OneLineCommand
 from livermore.core.errors import GeoBlocked, InvalidInput, StoreUnavailable, Transient
 from symbols.choosing import ALL, choose
@@ -35,6 +37,7 @@ class Command(OneLineCommand):
         parser.add_argument("symbols", nargs="*", metavar="SYMBOL", help="such as BTC-USDT (all streamed ones)")
         parser.add_argument("--hours", type=_hours, default=24, metavar="H", help="candles of the last H hours (24)")
         parser.add_argument("--json", action="store_true", help="one JSON line on standard output, at the end")
+        add_key(parser)
 
     def handle(self, **options: Any) -> None:
         """Compare symbol by symbol, print what came of it; exit 0."""
@@ -50,18 +53,9 @@ class Command(OneLineCommand):
         now_ms = time.time_ns() // 1_000_000
         since_ms = now_ms - options["hours"] * _HOUR_MS
         total = _Total(slug, len(names))
-        try:
-            with ticking(sys.stderr, total.line):
-                for name in names:
-                    total.add(_mended(slug, name, (since_ms, now_ms)))
-        except KeyboardInterrupt:
-            raise CommandError(f"interrupted: {total.line()}; what was compared is kept", returncode=130) from None
-        except GeoBlocked as error:
-            raise CommandError(str(error), returncode=GEO) from None
-        except StoreUnavailable:
-            raise
-        except Transient as error:
-            raise CommandError(f"{error}; {total.line()}", returncode=TEMPORARY) from None
+        symbols = " ".join(names) if options["symbols"] else ""
+        with on_record(slug, Verb.RECONCILE, symbols, options["key"], total.line):
+            _carry_out(total, slug, names, (since_ms, now_ms))
         scores = [s for s in quality.scores(since_ms, exchange=slug, by_symbol=True) if s.symbol in set(names)]
         self._print(total, scores, is_json=options["json"])
 
@@ -107,6 +101,22 @@ class _Total:
             f"{self._exchange}: {self._done:,} of {self._symbols:,} symbols, {self._equal:,} of {self._checked:,} "
             f"candles equal{mended}"
         )
+
+
+def _carry_out(total: _Total, exchange: str, names: list[str], span_ms: tuple[int, int]) -> None:
+    """Symbol by symbol; raises `CommandError` with its exit code."""
+    try:
+        with ticking(sys.stderr, total.line):
+            for name in names:
+                total.add(_mended(exchange, name, span_ms))
+    except KeyboardInterrupt:
+        raise CommandError(f"interrupted: {total.line()}; what was compared is kept", returncode=INTERRUPTED) from None
+    except GeoBlocked as error:
+        raise CommandError(str(error), returncode=GEO) from None
+    except StoreUnavailable:
+        raise
+    except Transient as error:
+        raise CommandError(f"{error}; {total.line()}", returncode=TEMPORARY) from None
 
 
 def _mended(exchange: str, symbol: str, span_ms: tuple[int, int]) -> reconcile.Reconciled:
