@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from kombu.exceptions import OperationalError
 
+from candles import window
 from exchanges.models import Exchange
 from exchanges.observed import LIVE_WITHIN_MS, live_hosts
 from exchanges.state import state_redis
@@ -22,6 +23,7 @@ from symbols.models import ExchangeSymbol
 FRESH_MS = 30_000
 # A bucket's candle is closed within a minute of the bucket's end.
 CLOSING_MS = BUCKET_MS + 60_000
+FOREVER_MS = 2**53
 # Of an exchange's symbols, the busiest tell whether its pipeline moves.
 WITNESSES = 100
 # So long after its last heartbeat a host that did not take leave is missed.
@@ -143,8 +145,6 @@ def _newest(exchange: str) -> tuple[int, int]:
     pipeline = state_redis().pipeline(transaction=False)
     for name in names:
         pipeline.hget(keys.forming(exchange, name, BASE_TIMEFRAME), "updated_ms")
-        pipeline.zrange(keys.candles(exchange, name, BASE_TIMEFRAME), -1, -1, withscores=True)
-    answers = pipeline.execute()
-    previews = [int(a) for a in answers[0::2] if a]
-    opens = [int(a[0][1]) for a in answers[1::2] if a]
-    return max(previews, default=0), max((o + BUCKET_MS for o in opens), default=0)
+    previews = [int(touched) for touched in pipeline.execute() if touched]
+    closed = window.before(exchange, [(name, FOREVER_MS) for name in names], BASE_TIMEFRAME)
+    return max(previews, default=0), max((c.open_ms + BUCKET_MS for c in closed if c), default=0)

@@ -16,6 +16,7 @@ from exchanges.services import rest
 from exchanges.simulation.stage import Options
 from livermore.core.candle import Candle, Quality, Reason, Source, Timeframe
 from symbols import services as symbols
+from symbols.models import ExchangeSymbol
 from tests.candles.streaming import past
 from tests.support.simulation import simulated
 from tests.support.trades import BUCKET_MS
@@ -40,6 +41,7 @@ def slug(request, market, redis_state, settings):
     settings.EXCHANGE_ENDPOINTS = market.endpoints
     Exchange.objects.update(rest_weight=1_000_000)
     symbols.sync(request.param, rest(request.param))
+    ExchangeSymbol.objects.update(tier=1)
     return request.param
 
 

@@ -94,6 +94,7 @@ def market(running, redis_state, settings):
 def btc(slug: str) -> ExchangeSymbol:
     if not ExchangeSymbol.objects.filter(exchange_id=slug).exists():
         symbols.sync(slug, rest(slug))
+        ExchangeSymbol.objects.filter(exchange_id=slug).update(tier=1)
     return ExchangeSymbol.objects.filter(exchange_id=slug, base="BTC", is_trading=True).order_by("name").first()
 
 

@@ -19,6 +19,7 @@ from livermore.core import keys
 from livermore.core.candle import Candle, Kline, Quality, Reason, Source, Timeframe
 from livermore.core.errors import GeoBlocked, VenueUnavailable
 from symbols import services as symbols
+from symbols.models import ExchangeSymbol
 from tests.candles.streaming import now_ms, past
 from tests.support.http_server import Answer, http_server
 from tests.support.simulation import simulated
@@ -50,6 +51,7 @@ def venues(market, redis_state, settings):
     Exchange.objects.update(rest_weight=1_000_000)
     for slug in market.endpoints:
         symbols.sync(slug, rest(slug))
+    ExchangeSymbol.objects.update(tier=1)
     return market
 
 

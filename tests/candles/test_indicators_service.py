@@ -22,7 +22,7 @@ FIVE = ("toy", "BTC-USDT", "5m")
 
 @pytest.fixture(autouse=True)
 def _listed(redis_state):
-    builders.symbol(builders.exchange("toy"), "BTC-USDT")
+    builders.symbol(builders.exchange("toy"), "BTC-USDT", tier=1)
 
 
 def candles(count: int) -> list[Candle]:

@@ -27,7 +27,7 @@ FIVE = Timeframe.M5
 def toy(db, redis_state):
     at = builders.exchange("toy")
     for name in ("BTC-USDT", "ETH-USDT"):
-        builders.symbol(at, name)
+        builders.symbol(at, name, tier=1)
     return redis_state
 
 
@@ -257,7 +257,7 @@ def test_fifty_writers_at_once_lose_nothing(tmp_path):
     with stack(tmp_path) as running:
         running.python(
             "from tests.support import builders\n"
-            "builders.symbol(builders.exchange('toy'), 'BTC-USDT')\nprint(1)"
+            "builders.symbol(builders.exchange('toy'), 'BTC-USDT', tier=1)\nprint(1)"
         )
         results = [tmp_path / f"{n}.json" for n in range(PROCESSES)]
         writers = []

@@ -89,6 +89,7 @@ def listed_before(slug: str) -> None:
 
 def streamed(market, slug: str, native: str, factor: int = 1) -> ExchangeSymbol:
     """The candles of a symbol until the rename, with those that were running then: old ones fetched, the rest ours."""
+    ExchangeSymbol.objects.filter(exchange_id=slug, native=native).update(tier=1)
     row = ExchangeSymbol.objects.get(exchange_id=slug, native=native)
     tape, until_ms = market.simulation.market.tape(slug, native), market.open_ms + RENAMED_AFTER_MS
     for timeframe in map(Timeframe, row.exchange.timeframes):

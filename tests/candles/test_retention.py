@@ -28,7 +28,7 @@ NOW_MS = 20_000 * DAY_MS + 5
 @pytest.fixture
 def symbols(db, redis_state):
     at = Exchange.objects.get(pk=AT)
-    return [builders.symbol(at, "BTC-USDT"), builders.symbol(at, "OLD-USDT", is_trading=False)]
+    return [builders.symbol(at, "BTC-USDT"), builders.symbol(at, "OLD-USDT", tier=1, is_trading=False)]
 
 
 def stored(name: str, timeframe: Timeframe, days_ago: int, count: int) -> None:

@@ -12,6 +12,7 @@ from candles import window
 from livermore.core import keys
 from livermore.core.candle import Candle, Quality, Timeframe
 
+pytestmark = pytest.mark.django_db
 FIVE = Timeframe.M5
 OPEN_MS = 1_770_000_000_000
 KEY = keys.candles("x", "BTC-USDT", FIVE)
