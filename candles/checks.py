@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Caution
 from redis.exceptions import RedisError
 
+from candles.services import alert_rules
 from candles.services.retention import kept_days
 from exchanges.state import state_redis, unavailable
 from livermore.addresses import exposed
@@ -88,6 +89,16 @@ def retention_can_be_read(app_configs: Any, **kwargs: Any) -> Sequence[CheckMess
     except InvalidInput as error:
         hint = "Nothing is deleted until it can be read."
         return [Error(str(error), hint=hint, id="livermore.E009")]
+    return []
+
+
+@register()
+def alert_rules_can_be_read(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """E011: ALERT_RULES names what there is."""
+    try:
+        alert_rules.current()
+    except InvalidInput as error:
+        return [Error(str(error), hint="No alert is raised until it can be read.", id="livermore.E011")]
     return []
 
 

@@ -212,3 +212,48 @@ class QuarantinedFrame(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
+
+
+class Alert(models.Model):
+    """An alert of an indicator, once for a label and a closed bar. `event` is the newest public form.
+
+    `delivery`: channel → how telling somebody there went.
+    """
+
+    event_id = models.UUIDField(unique=True)
+    exchange = models.ForeignKey(Exchange, models.PROTECT, related_name="alerts")
+    symbol = models.CharField(max_length=65)
+    timeframe = models.CharField(max_length=4)
+    kind = models.CharField(max_length=20)
+    label = models.CharField(max_length=32)
+    open_ms = models.BigIntegerField()
+    price = ExactDecimalField()
+    raised_ms = models.BigIntegerField()
+    event = models.JSONField()
+    delivery = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        db_table = "alerts"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["exchange", "symbol", "timeframe", "label", "open_ms"], name="alert_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.symbol} {self.timeframe} {self.label}"
+
+
+class AlertMemory(models.Model):
+    """What is remembered of a series between its bars (`candles.indicators.alerts.Memory`)."""
+
+    exchange = models.ForeignKey(Exchange, models.CASCADE, related_name="+")
+    symbol = models.CharField(max_length=65)
+    timeframe = models.CharField(max_length=4)
+    memory = models.JSONField()
+
+    class Meta:
+        db_table = "alert_memories"
+        constraints = [models.UniqueConstraint(fields=["exchange", "symbol", "timeframe"], name="alert_memory_once")]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.symbol} {self.timeframe}"

@@ -46,6 +46,43 @@ def indicators(values: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) ->
     pipe.execute()
 
 
+# One step on the one stream: what it holds already is neither appended nor told again, even if whoever appended it
+# died before it could write that down. Looked for from an id on: nothing is told before its bar has ended.
+_APPEND_ONCE = """
+local known = {}
+for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', ARGV[1])) do
+  for at = 1, #entry[2], 2 do
+    if entry[2][at] == 'id' then known[entry[2][at + 1]] = true end
+  end
+end
+local told = 0
+for at = 3, #ARGV, 3 do
+  if not known[ARGV[at]] then
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'event', ARGV[at + 2], 'id', ARGV[at])
+    redis.call('PUBLISH', ARGV[at + 1], ARGV[at + 2])
+    told = told + 1
+  end
+end
+return told
+"""
+
+
+@unavailable()
+def alerts_once(events: Mapping[str, Mapping[str, Any]], since_ms: int) -> int:
+    """Append alerts by id to the durable stream and wake their exchanges' listeners; how many were not there.
+
+    Looks for earlier ones among what the stream got since `since_ms`.
+    """
+    if not events:
+        return 0
+    args: list[Any] = [max(0, since_ms), ALERTS_KEPT]
+    for name, told in events.items():
+        text = json.dumps(told, separators=(",", ":"), allow_nan=False)
+        args += [name, keys.channel_alerts(str(told["exchange"])), text]
+    append = state_redis().register_script(_APPEND_ONCE)
+    return int(append(keys=[keys.alerts_stream()], args=args))
+
+
 @unavailable()
 def signals(events: Iterable[Mapping[str, Any]]) -> None:
     """Append events to the durable stream, then wake whoever listens to their base."""

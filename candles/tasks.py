@@ -237,7 +237,7 @@ def retire() -> None:
 
 @app.task(name="candles.indicators", base=TryAgain)
 def compute_indicators(series: list[list[str]]) -> None:
-    """Recompute and publish the indicators of series that changed."""
+    """Recompute and publish the indicators of series that changed, and their alerts."""
     indicators.compute((exchange, symbol, timeframe) for exchange, symbol, timeframe in series)
 
 

@@ -41,6 +41,8 @@ env = environ.Env(
     SPOOL_MAX_MB=(int, 2048),
     # JSON: for how many days candles of a timeframe stay in the database; those it does not name stay for ever.
     CANDLE_DAYS=(dict, {"5m": 400}),
+    # JSON: alerts on MACD-V, {"levels": [150, …], "rearm_band": 10, "timeframes": ["5m", …], "needs_converged": true}.
+    ALERT_RULES=(dict, {}),
     # JSON that wins over the exchange's row: {"kucoin": {"rest": "http://…", "ws": "ws://…"}}.
     EXCHANGE_ENDPOINTS=(dict, {}),
     # JSON with keys for public data, where a venue takes them: {"coinbase": {"name": "…", "private_key": "<PEM>"}}.
@@ -192,6 +194,8 @@ CELERY_TIMEZONE = "UTC"
 CANDLE_DAYS = env.json("CANDLE_DAYS", default=None)
 if CANDLE_DAYS is None:
     CANDLE_DAYS = env.scheme["CANDLE_DAYS"][1]
+
+ALERT_RULES = env.json("ALERT_RULES", default={}) or {}
 
 # ---- exchanges ---------------------------------------------------------------------------------
 SPOOL_MAX_MB = env("SPOOL_MAX_MB")

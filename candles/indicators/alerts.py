@@ -56,9 +56,10 @@ class Bar:
 
 
 class Hit(NamedTuple):
-    """A rule that a bar fulfilled. `passed` are the levels crossed with it, `previous` the MACD-V before."""
+    """A rule that a bar fulfilled with this value, after `previous`. `passed` are the levels crossed with it."""
 
     bar: Bar
+    value: float
     label: str
     direction: Direction
     passed: tuple[float, ...]
@@ -163,11 +164,11 @@ def step(rules: Rules, before: Standing, bar: Bar) -> tuple[Standing, list[Hit]]
     after = replace(before, macdv=macdv, crossed=(*waiting, *passed))
     hits: list[Hit] = []
     if passed and _is_cool(rules, before, level := level_label(passed[-1]), bar):
-        hits.append(Hit(bar, level, _direction(level), passed, previous, after.label))
+        hits.append(Hit(bar, macdv, level, _direction(level), passed, previous, after.label))
         after = _told(after, level, bar, ended=())
     reversal = _reversal(rules, previous, bar)
     if reversal is not None and reversal not in after.ended and _is_cool(rules, before, reversal, bar):
-        hits.append(Hit(bar, str(reversal), _direction(reversal), (), previous, after.label))
+        hits.append(Hit(bar, macdv, str(reversal), _direction(reversal), (), previous, after.label))
         after = _told(after, str(reversal), bar, ended=(*after.ended, str(reversal)))
     return after, hits
 

@@ -120,11 +120,11 @@ def series(bars: Bars, variant: Variant = SPIROGLOU) -> list[Row]:
     return list(zip(bars.open_ms, of.macdv, of.signal, of.hist, strict=True))
 
 
-def snapshot(bars: Bars, variant: Variant = SPIROGLOU) -> Snapshot:
-    """The newest bar's value; raises `InvalidInput` when there is no bar."""
+def snapshot(bars: Bars, variant: Variant = SPIROGLOU, *, of: Lines | None = None) -> Snapshot:
+    """The newest bar's value, from `of` where the caller has its lines; `InvalidInput` when there is no bar."""
     if not len(bars):
         raise InvalidInput("an indicator needs at least one candle")
-    of = lines(bars, variant)
+    of = lines(bars, variant) if of is None else of
     return Snapshot(
         candle_open_time=bars.open_ms[-1],
         candle_version=bars.revision,

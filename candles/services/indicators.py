@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from candles import publish, window
+from candles.indicators import macdv
 from candles.indicators.bars import Bars
-from candles.indicators.registry import indicators
+from candles.indicators.indicator import LOAD_BARS
+from candles.services import alerts
+from candles.services.alert_event import Looked
 from livermore.core.candle import Timeframe
 
-PUBLISHED = ("macdv",)
-"""Kept up to date for every series; the registry's variants are computed when somebody asks."""
+KEPT = macdv.SPIROGLOU.name
+"""Kept up to date for every series, since alerts and signals need it; the others are computed when asked for."""
 
 Series = tuple[str, str, str]
 """Exchange, canonical symbol, timeframe."""
 
 
-def compute(series: Iterable[Series]) -> int:
-    """Recompute the published indicators of these series from their windows; how many values that were."""
-    known = {name: indicators()[name] for name in PUBLISHED}
-    load_bars = max(indicator.load_bars for indicator in known.values())
+def compute(series: Iterable[Series], now_ms: int | None = None) -> int:
+    """Recompute the MACD-V of these series from their windows and raise its alerts; how many values that were.
+
+    `now_ms` is our clock where it is not given: what ended long before it raises no alert.
+    """
     values: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    looked: list[Looked] = []
     for exchange, symbol, timeframe in dict.fromkeys(map(tuple, series)):
-        candles = window.newest(exchange, symbol, Timeframe(timeframe), load_bars)
+        candles = window.newest(exchange, symbol, Timeframe(timeframe), LOAD_BARS)
         if not candles:
             continue
         bars = Bars.from_candles(candles)
-        for name, indicator in known.items():
-            payload = indicator.latest(bars).payload()
-            values[exchange, symbol, timeframe, name] = {**payload, "close": bars.close[-1]}
+        lines = macdv.lines(bars)
+        payload = macdv.snapshot(bars, of=lines).payload()
+        values[exchange, symbol, timeframe, KEPT] = {**payload, "close": bars.close[-1]}
+        looked.append(Looked((exchange, symbol, timeframe), candles, bars, lines))
     publish.indicators(values)
+    alerts.evaluate(looked, time.time_ns() // 1_000_000 if now_ms is None else now_ms)
     return len(values)

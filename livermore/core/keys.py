@@ -137,6 +137,11 @@ def suppressed() -> str:
     return "sig:suppressed"
 
 
+def unalerted(exchange: str) -> str:
+    """Hash reason → how many alerts of indicators it kept back."""
+    return f"unalerted:{exchange}"
+
+
 def sync_asked(exchange: str) -> str:
     """Gate: an instrument sync was asked for because of an unknown symbol."""
     return f"sync:asked:{exchange}"
