@@ -2,21 +2,25 @@
 
 A symbol of the shared pool has one key for all; any other one a key for each follower, which ends a day after the
 last word that he still follows (`candles.pool`). What reads a series here for the work of the pipeline reads the
-shared key or the first follower's: all followers' hold the same.
+shared key or the first follower's, because all followers' hold the same; where nobody follows, the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from candles import pool
+from candles.models import Candle as Row
 from candles.pool import Name, Place
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
 from livermore.core.candle import Candle, Timeframe
 from livermore.core.keys import CandleKey
+
+_S = TypeVar("_S", bound=Sequence[Any])
+_T = TypeVar("_T")
 
 KEPT = 1_000
 OVERFLOW_S = 86_400
@@ -115,18 +119,19 @@ def absent(series: Collection[CandleKey]) -> list[CandleKey]:
     return [key for key, names in zip(series, wanted, strict=True) if not there.issuperset(names)]
 
 
-@unavailable()
 def newest(exchange: str, symbol: str, timeframe: Timeframe, count: int) -> list[Candle]:
     """Up to `count` newest closed candles, oldest first."""
-    (key,) = _read_from([(exchange, symbol, timeframe)])
-    return _candles(state_redis().zrange(key, -count, -1))
+    return _ask(
+        [(exchange, symbol, timeframe)],
+        lambda pipe, key, _: pipe.zrange(key, -count, -1),
+        _candles,
+        lambda _: [_value(row) for row in reversed(_stored(exchange, symbol, timeframe)[:count])],
+    )[0]
 
 
-@unavailable()
 def between(exchange: str, symbol: str, timeframe: Timeframe, from_ms: int, to_ms: int) -> list[Candle]:
     """Closed candles with `from_ms <= open < to_ms`, oldest first."""
-    (key,) = _read_from([(exchange, symbol, timeframe)])
-    return _candles(state_redis().zrangebyscore(key, from_ms, f"({to_ms}"))
+    return spans([Span(exchange, symbol, timeframe, from_ms, to_ms)])[0]
 
 
 @unavailable()
@@ -145,35 +150,36 @@ def merged(
     return [bars[ms] for ms in opens], len({c.open_ms for c in found[0]} & set(opens))
 
 
-@unavailable()
 def before(exchange: str, wanted: Sequence[tuple[str, int]], timeframe: Timeframe) -> list[Candle | None]:
     """For each (symbol, open ms), the newest closed candle that is older."""
-    pipe = state_redis().pipeline(transaction=False)
-    names = _read_from([(exchange, symbol, timeframe) for symbol, _ in wanted])
-    for name, (_, open_ms) in zip(names, wanted, strict=True):
-        pipe.zrevrangebyscore(name, f"({open_ms}", "-inf", start=0, num=1)
-    return [Candle.from_json(found[0]) if found else None for found in pipe.execute()]
+    return _ask(
+        [Span(exchange, symbol, timeframe, 0, open_ms) for symbol, open_ms in wanted],
+        lambda pipe, key, span: pipe.zrevrangebyscore(key, f"({span.to_ms}", "-inf", start=0, num=1),
+        lambda found: Candle.from_json(found[0]) if found else None,
+        lambda span: _value(row) if (row := _rows(span).last()) else None,
+    )
 
 
-@unavailable()
-def counts(spans: Sequence[Span]) -> list[int]:
+def counts(wanted: Sequence[Span]) -> list[int]:
     """How many closed candles each span holds."""
-    pipe = state_redis().pipeline(transaction=False)
-    for name, span in zip(_read_from(spans), spans, strict=True):
-        pipe.zcount(name, span.from_ms, f"({span.to_ms}")
-    return list(pipe.execute())
+    return _ask(
+        wanted,
+        lambda pipe, key, span: pipe.zcount(key, span.from_ms, f"({span.to_ms}"),
+        int,
+        lambda span: _rows(span).count(),
+    )
 
 
-@unavailable()
 def spans(wanted: Sequence[Span]) -> list[list[Candle]]:
     """The closed candles of each span, oldest first."""
-    pipe = state_redis().pipeline(transaction=False)
-    for name, span in zip(_read_from(wanted), wanted, strict=True):
-        pipe.zrangebyscore(name, span.from_ms, f"({span.to_ms}")
-    return [_candles(found) for found in pipe.execute()]
+    return _ask(
+        wanted,
+        lambda pipe, key, span: pipe.zrangebyscore(key, span.from_ms, f"({span.to_ms}"),
+        _candles,
+        lambda span: [_value(row) for row in _rows(span)],
+    )
 
 
-@unavailable()
 def count(exchange: str, symbol: str, timeframe: Timeframe, from_ms: int, to_ms: int) -> int:
     """How many closed candles have `from_ms <= open < to_ms`."""
     return counts([Span(exchange, symbol, timeframe, from_ms, to_ms)])[0]
@@ -183,10 +189,33 @@ def _places(candles: Iterable[Candle]) -> Mapping[Name, Place]:
     return pool.places((c.exchange, c.symbol) for c in candles)
 
 
-def _read_from(series: Sequence[Sequence[Any]]) -> list[str]:
-    """The key of each (exchange, symbol, timeframe, …); of a symbol that nobody follows one that is not there."""
+@unavailable()
+def _ask(
+    series: Sequence[_S], asked: Callable[[Any, str, _S], Any], read: Callable[[Any], _T], stored: Callable[[_S], _T]
+) -> list[_T]:
+    """Of each (exchange, symbol, timeframe, …) what its window says; of a symbol that has none, the table."""
     places = pool.places((of[0], of[1]) for of in series)
-    return [next(iter(places[of[0], of[1]].keys(*of[:3])), keys.candles(*of[:3])) for of in series]
+    names = [next(iter(places[of[0], of[1]].keys(*of[:3])), None) for of in series]
+    pipe = state_redis().pipeline(transaction=False)
+    for name, of in zip(names, series, strict=True):
+        if name is not None:
+            asked(pipe, name, of)
+    found = iter(pipe.execute())
+    return [stored(of) if name is None else read(next(found)) for name, of in zip(names, series, strict=True)]
+
+
+def _stored(exchange: str, symbol: str, timeframe: Timeframe) -> Any:
+    return Row.objects.of(exchange, symbol, str(timeframe)).select_related("symbol")
+
+
+def _rows(span: Span) -> Any:
+    """Oldest first."""
+    found = _stored(span.exchange, span.symbol, span.timeframe)
+    return found.filter(open_ms__gte=span.from_ms, open_ms__lt=span.to_ms).order_by("open_ms")
+
+
+def _value(row: Row) -> Candle:
+    return row.value(row.symbol.exchange_id, row.symbol.name)
 
 
 def _newest(key: str, span_ms: tuple[int, int] | None, count: int) -> list[Candle]:

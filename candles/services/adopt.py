@@ -11,7 +11,6 @@ from decimal import Decimal
 from django.utils import timezone
 
 from candles import window
-from candles.models import Candle as CandleRow
 from candles.models import Gap
 from candles.services.carry import carry
 from candles.services.history import SETTLED_MS
@@ -85,7 +84,8 @@ def _candles(
     exchange: str, symbol: str, opens: Sequence[int], klines: dict[int, Kline], *, omits: bool
 ) -> list[Candle]:
     """One candle a bucket; without a kline only a venue that omits silent intervals has said anything."""
-    close = _close_before(exchange, symbol, opens[0])
+    (previous,) = window.before(exchange, [(symbol, opens[0])], BASE_TIMEFRAME)
+    close = previous.close if previous else None
     found = []
     for open_ms in opens:
         kline = klines.get(open_ms)
@@ -95,15 +95,6 @@ def _candles(
             close = kline.close
             found.append(adopted(exchange, symbol, kline))
     return found
-
-
-def _close_before(exchange: str, symbol: str, open_ms: int) -> Decimal | None:
-    """From the table where the window has nothing, because nobody follows the symbol any more."""
-    (previous,) = window.before(exchange, [(symbol, open_ms)], BASE_TIMEFRAME)
-    if previous is not None:
-        return previous.close
-    older = CandleRow.objects.of(exchange, symbol, str(BASE_TIMEFRAME)).filter(open_ms__lt=open_ms).first()
-    return None if older is None else older.close
 
 
 def adopted(exchange: str, symbol: str, kline: Kline) -> Candle:

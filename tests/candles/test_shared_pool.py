@@ -69,3 +69,11 @@ def test_what_only_users_follow_lies_with_each_of_them_and_goes_with_him(redis_s
     assert [len(theirs[key]) for key in left] == [12, 4, 2, 1]
     assert [len(theirs.get(key, ())) for key in gone] == [6, 2, 1, 0]
     assert all(0 < redis_state.ttl(key) <= 86_400 for key in theirs)
+
+
+def test_what_nobody_follows_is_closed_from_the_table_and_has_no_window(redis_state):
+    symbol = ExchangeSymbol.objects.create(exchange_id=AT, native="RAREUSDT", base="RARE", quote="USDT")
+    buckets = traded(redis_state, symbol)
+    found = [c for at in range(0, 12, 3) for c in close(AT, buckets[at : at + 3]).candles]
+    assert {t: sum(c.timeframe is t for c in found) for t in MADE} == dict(zip(MADE, (12, 4, 2, 1), strict=True))
+    assert series(redis_state) == series(redis_state, "usercandles:*") == {}
