@@ -6,7 +6,7 @@ import exchanges.services
 from exchanges.tasks import ErrandTask
 from livermore.celery import app
 from symbols import services, tier1
-from symbols.tasks import hand_over
+from symbols.tasks import hand_over, settle
 
 
 @app.task(name="symbols.run_refresh", bind=True, base=ErrandTask)
@@ -20,6 +20,7 @@ def run_refresh(self: ErrandTask, command_id: str, runner: str = "") -> None:
     hand_over(errand.exchange, listed.renamed)
     errand.tell(f"{listed.listed} symbols listed")
     ranked = tier1.refresh(errand.exchange, rest)
+    settle(errand.exchange)
     errand.done(
         f"{listed.listed} listed, {listed.created} new, {listed.delisted} delisted; {ranked.tier1} in Tier 1, "
         f"{len(ranked.entered)} entered, {len(ranked.left)} left",

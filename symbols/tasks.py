@@ -39,6 +39,12 @@ def refresh_tier1(exchange: str | None = None) -> None:
         return
     rest = exchanges.services.rest(exchange, share=1)
     event(log, "symbols.tier1_refreshed", **asdict(tier1.refresh(exchange, rest)))
+    settle(exchange)
+
+
+def settle(exchange: str) -> None:
+    """Ask for the windows of symbols that changed their tier to be moved; by name, as below."""
+    app.send_task("candles.settle_windows", (exchange,), argsrepr=exchange)
 
 
 def hand_over(exchange: str, renamed: Iterable[renames.Pair], *, is_certain: bool = False) -> None:

@@ -25,7 +25,7 @@ VOCABULARY, PURE, ADAPTER, SERVICE, ENTRY = range(5)
 LAYERS = (
     (VOCABULARY, "livermore.core*", "proto*"),
     (ENTRY, "*.tasks", "*.tasks.*", "*.admin", "*.admin.*", "*.checks", "*.apps", "*.management*"),
-    (ENTRY, "symbols.errands", "candles.errands"),
+    (ENTRY, "symbols.errands", "candles.errands", "candles.upkeep"),
     (PURE, "exchanges.venue", "exchanges.lifecycle", "exchanges.batching", "exchanges.wire", "exchanges.framing"),
     (PURE, "exchanges.pacing", "exchanges.placement", "exchanges.silence", "exchanges.*.session", "exchanges.*.mapper"),
     (PURE, "exchanges.subscribing", "symbols.ranking", "candles.slab", "candles.fold", "candles.audit"),
