@@ -51,8 +51,6 @@ env = environ.Env(
     LIVERMORE_REGION=(str, ""),
     # Where Flower answers, for the link in the pages; empty: no link.
     FLOWER_URL=(str, ""),
-    # Lets a scraper read /metrics, as `Authorization: Bearer <token>`; empty: only logins and API tokens may.
-    METRICS_TOKEN=(str, ""),
     LOG_LEVEL=(str, "INFO"),
 )
 environ.Env.read_env(BASE_DIR / ".env") if (BASE_DIR / ".env").exists() else None
@@ -101,7 +99,6 @@ INSTALLED_APPS = [
     "candles",
 ]
 MIDDLEWARE = [
-    "livermore.web.metering.RequestCount",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -206,7 +203,6 @@ EXCHANGE_ENDPOINTS = env.json("EXCHANGE_ENDPOINTS", default={}) or endpoints.tol
 VENUE_KEYS = env.json("VENUE_KEYS", default={}) or {}
 LIVERMORE_REGION = env("LIVERMORE_REGION")
 FLOWER_URL = env("FLOWER_URL")
-METRICS_TOKEN = env("METRICS_TOKEN")
 
 # ---- web ---------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"
