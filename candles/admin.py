@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from kombu.exceptions import OperationalError
 
 from candles import tasks
-from candles.models import Candle, Gap, Mismatch, QuarantinedBatch, QuarantinedFrame, Signal
+from candles.models import Alert, Candle, Gap, Mismatch, QuarantinedBatch, QuarantinedFrame, Signal
 from candles.services import quarantine
 from candles.services.deliveries import ROW_HEADER
 from exchanges import registry
@@ -117,6 +117,29 @@ class MismatchAdmin(ReadOnlyAdmin):
     def differs(self, obj: Mismatch) -> str:
         """Each field with both values."""
         return ", ".join(f"{name} {ours} → {theirs}" for name, (ours, theirs) in obj.fields.items())
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """Alerts on MACD-V, the newest first."""
+
+    list_display = ("symbol", "exchange", "timeframe", "label", "opened", "price", "stands")
+    list_filter = ("exchange",)
+    list_select_related = ("exchange",)
+    search_fields = ("=symbol", "=label")
+    search_help_text = "A whole name such as BTC-USDT, or a label such as level_-200."
+    ordering = ("-id",)
+
+    @admin.display(description="bar (UTC)")
+    def opened(self, obj: Alert) -> str:
+        """The open of the bar that raised it."""
+        return _utc(obj.open_ms)
+
+    @admin.display(description="stands", boolean=True)
+    def stands(self, obj: Alert) -> bool:
+        """False where a revision of the bar took it back."""
+        revised = obj.event["revised"]
+        return revised is None or bool(revised["stands"])
 
 
 @admin.register(Signal)

@@ -38,6 +38,7 @@ def raised(of: Looked, hit: Hit, rules: Rules, event_id: str, now_ms: int) -> Ev
     ended_ms = hit.bar.open_ms + Timeframe(timeframe).ms
     others, trade_ms = _surroundings(exchange, symbol)
     return {
+        "v": 1,
         "schema": "alert.v1",
         "event_id": event_id,
         "kind": KIND,
@@ -58,7 +59,7 @@ def raised(of: Looked, hit: Hit, rules: Rules, event_id: str, now_ms: int) -> Ev
         "timeframes": others,
         "bias": _bias(others),
         "evaluated_ms": now_ms,
-        "age_ms": max(0, now_ms - ended_ms),
+        "bar_age_ms": max(0, now_ms - ended_ms),
         "trade_age_ms": None if trade_ms is None else max(0, now_ms - trade_ms),
         "revised": None,
     }

@@ -83,7 +83,7 @@ def test_a_crash_raises_one_alert_with_all_it_has_to_say(toy, redis_state):
     assert (event["value"], event["signal"], event["hist"]) == (value["macdv"], value["signal"], value["hist"])
     assert event["previous_value"] > -150 > event["value"]
     assert (event["price"], event["bar_open_time"], event["bar_version"]) == ("92.5", START_MS + CALM * SLOT_MS, 0)
-    assert (event["age_ms"], event["trade_age_ms"]) == (2_000, 2_050)
+    assert (event["bar_age_ms"], event["trade_age_ms"]) == (2_000, 2_050)
     assert event["buffer"] == pytest.approx(-0.05 * event["value"])
     assert event["timeframes"]["5m"] == {
         "macdv": value["macdv"], "stage": "oversold", "converged": True, "candle_open_time": event["bar_open_time"],
@@ -269,7 +269,7 @@ def test_a_revision_that_makes_the_crossing_raises_the_alert_late(toy, redis_sta
     assert told(redis_state) == []
     close([replace(candle(CALM, "92.50"), revision=1)], now_ms=START_MS + (CALM + 3) * SLOT_MS + 9_000)
     first = told(redis_state)[0]
-    assert (first["label"], first["bar_version"], first["age_ms"]) == ("level_-150", 1, 2 * SLOT_MS + 9_000)
+    assert (first["label"], first["bar_version"], first["bar_age_ms"]) == ("level_-150", 1, 2 * SLOT_MS + 9_000)
 
 
 def test_a_gapped_bar_raises_its_alert_once_it_is_whole(toy, redis_state):

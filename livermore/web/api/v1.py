@@ -6,7 +6,7 @@ from django.views.decorators.gzip import gzip_page
 from ninja import NinjaAPI
 
 from livermore.web.access import AUTH, known_only
-from livermore.web.api import errors, exchanges, market, quality, quarantine, signals, subscriptions, symbols
+from livermore.web.api import alerts, errors, exchanges, market, quality, quarantine, signals, subscriptions, symbols
 
 api = NinjaAPI(
     title="Livermore",
@@ -24,6 +24,7 @@ api = NinjaAPI(
 api.add_decorator(gzip_page, mode="view")
 api.add_router("/exchanges", exchanges.router)
 api.add_router("/signals", signals.router)
+api.add_router("/alerts", alerts.router)
 api.add_router("/symbols", symbols.router)
 api.add_router("/subscriptions", subscriptions.router)
 api.add_router("", market.router)
