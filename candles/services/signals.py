@@ -13,9 +13,9 @@ from candles import publish
 from candles.models import Signal as SignalRow
 from candles.services import identity
 from candles.services.section import STABLES, Listing, Sections
+from candles.signals import leader_move
 from candles.signals.event import Event, Phase
 from candles.signals.lifecycle import advance
-from candles.signals.registry import KINDS
 from candles.signals.state import State
 from exchanges.state import delete_if, state_redis, unavailable
 from livermore.core import keys
@@ -69,8 +69,8 @@ def _evaluate_base(base: str, sections: Sections) -> int:
         identity.notice(section)
         events: list[Event] = []
         suppressed: Counter[str] = Counter()
-        for kind, rules in KINDS.items():
-            key = keys.signal_states(kind, base)
+        for rules in (leader_move.RULES,):
+            key = keys.signal_states(rules.kind, base)
             stored = {name.decode(): text for name, text in state_redis().hgetall(key).items()}
             states = {name: State.from_dict(json.loads(text)) for name, text in stored.items()}
             done = advance(rules, states, section)

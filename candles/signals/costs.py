@@ -23,13 +23,17 @@ class Costs:
     two_leg: float
 
 
-def local_costs(remaining_bps: float, leader: Market, local: Market) -> Costs:
-    """The costs of acting on the local market alone, and the two-leg figure beside them."""
+def local_costs(remaining_bps: float, leader: Market, local: Market, gross_bps: float | None = None) -> Costs:
+    """The costs of acting on the local market alone, and the two-leg figure beside them.
+
+    `gross_bps` is what both legs bring before fees, where that is not the remaining move.
+    """
+    gross = remaining_bps if gross_bps is None else gross_bps
     spread = spread_bps(local.leg) if local.spread_bps is None else local.spread_bps
     return Costs(
         taker=local.taker_bps,
         spread=spread,
         net_entry=remaining_bps - local.taker_bps - (spread or 0.0) / 2,
         net_round=remaining_bps - 2 * local.taker_bps - (spread or 0.0),
-        two_leg=remaining_bps - leader.taker_bps - local.taker_bps,
+        two_leg=gross - leader.taker_bps - local.taker_bps,
     )

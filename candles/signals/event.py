@@ -39,30 +39,21 @@ def event(of: Evaluation, since: Figures, phase: Phase, event_id: str, onset_ms:
         "base": of.base,
         "direction": str(of.direction),
         "window_s": of.window_s,
+        "timeframe": of.timeframe,
+        "identity": of.identity,
         "onset_ms": onset_ms,
         "evaluated_ms": of.now_ms,
         "leader": _leg(of.leader, of.quoted[0], of.rates[0]),
-        "follower": _leg(of.follower, of.quoted[1], of.rates[1]),
+        "follower": _leg(of.follower, of.quoted[1], of.rates[1]) if of.follower else None,
         "metrics": _metrics(of, since),
-        "costs": _costs(of, since),
-        "quality": {
-            "clock_uncertainty_ms": _clock_uncertainty_ms(of),
-            "leader_match_rate_24h": None,
-            "gaps_open": of.leader.health.gaps_open + of.follower.health.gaps_open,
-            "basis_depeg": of.leader.leg.unit != of.follower.leg.unit and guards.is_depegged(of.rates),
-            "regime": None,
-        },
+        "costs": _costs(of, of.follower, since) if of.follower else None,
+        "quality": _quality(of),
         "history": None,
         "latency": {
-            "recv_to_eval_ms": of.now_ms - max(of.leader.leg.received_ms, of.follower.leg.received_ms),
+            "recv_to_eval_ms": of.now_ms - max(of.leader.leg.received_ms, of.local.leg.received_ms),
             "eval_to_publish_ms": None,
         },
-        "thresholds": {
-            "z": _plain(of.thresholds.z),
-            "min_move_bps": _plain(of.thresholds.min_move_bps),
-            "min_remaining_bps": _plain(of.thresholds.min_remaining_bps),
-            "version": of.thresholds.version,
-        },
+        "thresholds": _thresholds(of),
         "links": {"home": None, "explain": f"/signals/{event_id}/"},
         "disclaimer": "monitoring only",
     }
@@ -87,7 +78,33 @@ def _leg(market: Market, price: Decimal, rate: Rate | None) -> Event:
     return fields
 
 
+def _quality(of: Evaluation) -> Event:
+    is_mixed = of.leader.leg.unit != of.local.leg.unit
+    markets = [of.leader, of.follower] if of.follower else [of.leader]
+    uncertain = [market.clock.uncertainty_ms for market in markets]
+    known = [each for each in uncertain if each is not None]
+    return {
+        "clock_uncertainty_ms": sum(known) if len(known) == len(uncertain) else None,
+        "leader_match_rate_24h": None,
+        "gaps_open": sum(market.health.gaps_open for market in markets),
+        "basis_depeg": is_mixed and guards.is_depegged(of.rates),
+        "regime": None,
+    }
+
+
+def _thresholds(of: Evaluation) -> Event:
+    limits = of.thresholds
+    named = limits.named
+    if named is None:
+        named = {
+            "z": limits.z, "min_move_bps": limits.min_move_bps, "min_remaining_bps": limits.min_remaining_bps,
+        }  # fmt: skip
+    return {**{name: _plain(n) if isinstance(n, float) else n for name, n in named.items()}, "version": limits.version}
+
+
 def _metrics(of: Evaluation, since: Figures) -> Event:
+    if of.measures is not None:
+        return {name: _fixed(n) if isinstance(n, float) else n for name, n in of.measures.items()}
     return {
         "move_leader_bps": _fixed(since.leader_bps),
         "move_follower_bps": _fixed(since.follower_bps),
@@ -99,8 +116,10 @@ def _metrics(of: Evaluation, since: Figures) -> Event:
     }
 
 
-def _costs(of: Evaluation, since: Figures) -> Event:
-    costs = local_costs(since.remaining_bps, of.leader, of.follower)
+def _costs(of: Evaluation, local: Market, since: Figures) -> Event | None:
+    if of.measures is not None and of.gross_bps is None:
+        return None
+    costs = local_costs(since.remaining_bps, of.leader, local, of.gross_bps)
     return {
         "local_taker_bps": _plain(costs.taker),
         "local_spread_bps": _fixed(costs.spread),
@@ -109,11 +128,6 @@ def _costs(of: Evaluation, since: Figures) -> Event:
         "two_leg_bps": _fixed(costs.two_leg),
         "transfer_note": "not needed for a local buy",
     }
-
-
-def _clock_uncertainty_ms(of: Evaluation) -> int | None:
-    leader, follower = of.leader.clock.uncertainty_ms, of.follower.clock.uncertainty_ms
-    return None if leader is None or follower is None else leader + follower
 
 
 def _plain(number: float) -> str:

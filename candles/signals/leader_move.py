@@ -7,8 +7,9 @@ from functools import cache
 from itertools import permutations
 from math import sqrt
 
-from candles.signals import guards
+from candles.signals import doubts, guards
 from candles.signals.evaluation import (
+    WAYS,
     Direction,
     Evaluation,
     Figures,
@@ -21,7 +22,7 @@ from candles.signals.evaluation import (
 )
 from candles.signals.guards import Suppression
 from candles.signals.pair import Pair, View, excess_bps, pair, view
-from candles.signals.reference import gap_bps, move_bps, price_at, usd_rates
+from candles.signals.reference import move_bps, price_at, usd_rates
 from candles.signals.section import CrossSection, primary_markets
 
 MIN_MOVE_BPS = {15: 10.0, 60: 20.0, 300: 40.0}
@@ -33,7 +34,6 @@ CONVERGED_CATCH_UP = 0.8
 KEPT_SHARE = 0.5
 LIFETIME_WINDOWS = 3
 SHORTEST_COOL_DOWN_MS = 60_000
-DEPEG_FACTOR = 2.0
 AHEAD_SHARE = 1 / 3
 ATR_WINDOW_S = 300
 VERSION = 1
@@ -57,10 +57,10 @@ def _directions(
     # Half the threshold, in the leader's own quote: what that quote did meanwhile is asked for only then.
     # A move that is mostly the quote's is not the asset's.
     move = leader.move_bps(window_s) or 0.0
-    markets = leader.market, follower.market
-    for direction in Direction:
+    names = leader.market.leg.key, follower.market.leg.key
+    for direction in WAYS:
         has_moved = direction.sign * move >= MIN_MOVE_BPS[window_s] / 2
-        if has_moved or (watched and identity(Kind.LEADER_MOVE, base, *markets, direction, window_s) in watched):
+        if has_moved or (watched and identity(Kind.LEADER_MOVE, base, names, direction, window_s) in watched):
             yield direction
 
 
@@ -68,7 +68,7 @@ def _evaluation(section: CrossSection, of: Pair, direction: Direction, window_s:
     atr = of.leader.market.atr_bps
     sigma_bps = atr * sqrt(window_s / ATR_WINDOW_S) if atr else None
     thresholds = _thresholds(of, window_s)
-    broken = _broken(of)
+    broken = doubts.broken(of)
     is_candidate = _is_candidate(of, direction, window_s, sigma_bps, thresholds)
     suppressed = (broken or _against(of, window_s)) if is_candidate else None
     return Evaluation(
@@ -93,20 +93,8 @@ def _evaluation(section: CrossSection, of: Pair, direction: Direction, window_s:
 
 def _thresholds(of: Pair, window_s: int) -> Thresholds:
     """Doubled in bps while a quote of a mixed pair is off its peg."""
-    factor = DEPEG_FACTOR if of.is_mixed and guards.is_depegged(of.rates) else 1.0
+    factor = doubts.depeg_factor(of)
     return Thresholds(MIN_Z, MIN_MOVE_BPS[window_s] * factor, MIN_REMAINING_BPS * factor, VERSION)
-
-
-def _broken(of: Pair) -> Suppression | None:
-    """Why the pair cannot be measured now."""
-    if not of.leader.is_fresh:
-        return Suppression.STALE_LEADER
-    if not of.follower.is_fresh:
-        return Suppression.STALE_FOLLOWER
-    if of.now is None:
-        return Suppression.BASIS_STALE
-    is_halted = of.leader.market.health.is_halted or of.follower.market.health.is_halted
-    return Suppression.SYMBOL_HALTED if is_halted else None
 
 
 def _is_candidate(
@@ -138,8 +126,8 @@ def _is_ahead(of: Pair, direction: Direction, since: Figures) -> bool:
 
 def _against(of: Pair, window_s: int) -> Suppression | None:
     """What speaks against a candidate that can be measured now."""
-    leader, follower = of.leader.market, of.follower.market
-    doubt = guards.of_market(leader) or guards.of_market(follower)
+    leader = of.leader.market
+    doubt = doubts.of_markets(of)
     if doubt is not None:
         return doubt
     if of.before is None or of.now is None:
@@ -147,10 +135,9 @@ def _against(of: Pair, window_s: int) -> Suppression | None:
         return Suppression.BASIS_STALE if is_known else Suppression.STALE_FOLLOWER
     if not leader.atr_bps or not leader.is_atr_converged:
         return Suppression.NOT_CONVERGED
-    if of.is_mixed and guards.is_depegged(of.rates, guards.DEPEG_LIMIT_BPS):
-        return Suppression.BASIS_DEPEG
-    if guards.is_suspect(gap_bps(of.now.leader, of.now.follower)):
-        return Suppression.SUSPECT_GAP
+    doubt = doubts.of_basis(of) or doubts.of_gap(of)
+    if doubt is not None:
+        return doubt
     since_ms = of.leader.at_ms - 1_000 * window_s
     return Suppression.ONE_TRADE if guards.is_one_trade(leader, since_ms) else None
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
-from candles.signals.evaluation import Direction, Evaluation, Figures, Outcome, Rules, figures
+from candles.signals.evaluation import Direction, Evaluation, Figures, Outcome, Rules, Seen, figures
 from candles.signals.event import Event, Phase, event
 from candles.signals.guards import Suppression
 from candles.signals.reference import gap_bps
-from candles.signals.section import CrossSection
 from candles.signals.state import Active, State
 
 NAMESPACE = UUID("5c1e8f0a-6d5b-5b0e-9d5e-2a4c0f3b7d61")
-CONFIRMATION_MS = 1_000
 UPDATE_PEAK_BPS = 5.0
 UPDATE_MS = 10_000
 
 IDLE = State()
+Section = TypeVar("Section", bound=Seen)
 
 
 class Step(NamedTuple):
@@ -32,11 +31,15 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The states worth keeping, the events to publish and the reasons to count, of all identities."""
+    """The states worth keeping, the events to publish and the reasons to count, of all identities.
+
+    `held` are the candidates that were held back, in the order of their reasons.
+    """
 
     states: dict[str, State]
     events: tuple[Event, ...]
     suppressed: tuple[Suppression, ...]
+    held: tuple[Evaluation, ...] = ()
 
 
 def event_id(identity: str, onset_ms: int) -> str:
@@ -44,7 +47,7 @@ def event_id(identity: str, onset_ms: int) -> str:
     return str(uuid5(NAMESPACE, f"{identity}|{onset_ms}"))
 
 
-def advance(rules: Rules, states: Mapping[str, State], section: CrossSection) -> Advance:
+def advance(rules: Rules[Section], states: Mapping[str, State], section: Section) -> Advance:
     """One evaluation of a base for one kind: what an evaluator calls.
 
     `states` are those kept from the evaluation before; the caller stores what comes back in their place and
@@ -53,18 +56,21 @@ def advance(rules: Rules, states: Mapping[str, State], section: CrossSection) ->
     by_identity = {of.identity: of for of in rules.evaluate(section, states.keys())}
     kept: dict[str, State] = {}
     events: list[Event] = []
+    held: list[Evaluation] = []
     suppressed: list[Suppression] = []
     for identity in dict.fromkeys([*states, *by_identity]):
-        taken = step(rules, states.get(identity, IDLE), by_identity.get(identity), section.now_ms)
+        of = by_identity.get(identity)
+        taken = step(rules, states.get(identity, IDLE), of, section.now_ms)
         if not taken.state.is_idle(section.now_ms):
             kept[identity] = taken.state
         events.extend(taken.events)
         if taken.suppressed is not None:
             suppressed.append(taken.suppressed)
-    return Advance(kept, tuple(events), tuple(suppressed))
+            held += [of] if of else []
+    return Advance(kept, tuple(events), tuple(suppressed), tuple(held))
 
 
-def step(rules: Rules, state: State, evaluation: Evaluation | None, now_ms: int) -> Step:
+def step(rules: Rules[Section], state: State, evaluation: Evaluation | None, now_ms: int) -> Step:
     """One identity, one evaluation; `evaluation` is None when a leg has disappeared."""
     if state.active is not None:
         return _follow(rules, state.active, evaluation, now_ms)
@@ -78,17 +84,16 @@ def step(rules: Rules, state: State, evaluation: Evaluation | None, now_ms: int)
         is_new = state.suppressed != evaluation.suppressed
         return Step(State(suppressed=evaluation.suppressed), (), evaluation.suppressed if is_new else None)
     if not evaluation.holds:
-        return Step(IDLE)
-    if state.candidate_ms is None:
-        return Step(State(candidate_ms=now_ms))
-    if now_ms - state.candidate_ms < CONFIRMATION_MS:
-        return Step(state)
+        return Step(state if state.candidate_ms is not None and evaluation.stays else IDLE)
+    since_ms = now_ms if state.candidate_ms is None else state.candidate_ms
+    if now_ms - since_ms < rules.confirmation_ms:
+        return Step(State(candidate_ms=since_ms))
     return _open(rules, evaluation, now_ms)
 
 
-def _open(rules: Rules, of: Evaluation, now_ms: int) -> Step:
+def _open(rules: Rules[Section], of: Evaluation, now_ms: int) -> Step:
     since = _since(of, None)
-    if since is None or of.before is None:
+    if since is None:
         return Step(IDLE)
     onset_ms = rules.onset_ms(of)
     opened = event(of, since, Phase.OPENED, event_id(of.identity, onset_ms), onset_ms)
@@ -106,31 +111,43 @@ def _open(rules: Rules, of: Evaluation, now_ms: int) -> Step:
         told_ms=now_ms,
         best_bps=local_bps,
         worst_bps=local_bps,
-        seen_ms=of.follower.leg.event_ms,
+        seen_ms=of.local.leg.event_ms,
         event=opened,
     )
     return Step(State(active=active), (opened,))
 
 
-def _follow(rules: Rules, active: Active, of: Evaluation | None, now_ms: int) -> Step:
+def _follow(rules: Rules[Section], active: Active, of: Evaluation | None, now_ms: int) -> Step:
     if of is None:
         cool_ms = rules.cool_down_ms(active.event["window_s"])
         return _close(active, active.event, Outcome.INVALIDATED, now_ms, cool_ms)
     since = _since(of, active)
     active = _observe(active, of, since)
-    ended = rules.outcome(since, active.peak_leader_bps, now_ms - active.opened_ms, of)
+    due = rules.outcome(since, active.peak_leader_bps, now_ms - active.opened_ms, of)
+    active = _ending(active, due, now_ms)
+    ended = due if due and now_ms - active.ending_ms >= rules.closing_ms.get(due, 0) else None
     if ended is not None:
-        last = active.event if since is None else _event(active, of, since, Phase.CLOSED)
+        last = active.event if since is None or rules.fires_once else _event(active, of, since, Phase.CLOSED)
         return _close(active, last, ended, now_ms, rules.cool_down_ms(of.window_s))
     is_higher = active.peak_remaining_bps >= active.told_peak_bps + UPDATE_PEAK_BPS
-    if since is None or not (is_higher or now_ms - active.told_ms >= UPDATE_MS):
+    is_news = is_higher or now_ms - active.told_ms >= UPDATE_MS
+    if since is None or rules.fires_once or not is_news:
         return Step(State(active=active))
     updated = _event(active, of, since, Phase.UPDATED)
     told = replace(active, told_peak_bps=active.peak_remaining_bps, told_ms=now_ms, event=updated)
     return Step(State(active=told), (updated,))
 
 
+def _ending(active: Active, due: Outcome | None, now_ms: int) -> Active:
+    """Since when the same outcome has been due without a pause."""
+    name = None if due is None else str(due)
+    return active if active.ending == name else replace(active, ending=name, ending_ms=now_ms)
+
+
 def _since(of: Evaluation, active: Active | None) -> Figures | None:
+    if of.measures is not None:
+        size = of.size_bps
+        return None if size is None else Figures(of.direction.sign * size, 0.0, None, size)
     before = of.before if active is None else active.before
     return figures(of.now, before, of.direction) if of.now and before else None
 
@@ -141,7 +158,7 @@ def _event(active: Active, of: Evaluation, since: Figures, phase: Phase) -> Even
 
 def _observe(active: Active, of: Evaluation, since: Figures | None) -> Active:
     """The extremes of the moves, and of every local price since the last look."""
-    seen = [price for event_ms, price in of.follower.trail if event_ms > active.seen_ms]
+    seen = [price for event_ms, price in of.local.trail if event_ms > active.seen_ms]
     local_bps = [of.direction.sign * gap_bps(price, active.entry) for price in (*seen, _local(of))]
     return replace(
         active,
@@ -149,7 +166,7 @@ def _observe(active: Active, of: Evaluation, since: Figures | None) -> Active:
         peak_remaining_bps=max(active.peak_remaining_bps, since.remaining_bps if since else 0.0),
         best_bps=max(active.best_bps, *local_bps),
         worst_bps=min(active.worst_bps, *local_bps),
-        seen_ms=max(active.seen_ms, of.follower.leg.event_ms),
+        seen_ms=max(active.seen_ms, of.local.leg.event_ms),
     )
 
 
@@ -168,11 +185,11 @@ def _close(active: Active, last: Event, ended: Outcome, now_ms: int, cool_ms: in
 
 
 def _local(of: Evaluation) -> float:
-    return float(of.quoted[1])
+    return float(of.quoted[1 if of.follower else 0])
 
 
 def _entry(of: Evaluation) -> float:
     """Where one could act locally: at the ask to buy, at the bid to sell, at the last price if neither."""
-    leg = of.follower.leg
+    leg = of.local.leg
     side = leg.ask if of.direction is Direction.UP else leg.bid
     return _local(of) if side is None else float(side)

@@ -41,7 +41,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Leader and follower over one window; `now` and `before` are None when they cannot be compared."""
+    """Leader and follower over one window; `now` and `before` are None when they cannot be compared.
+
+    `is_settled`: the rates that were used are where their own markets are.
+    """
 
     leader: View
     follower: View
@@ -49,6 +52,7 @@ class Pair:
     rates: tuple[Rate | None, Rate | None]
     now: Prices | None
     before: Prices | None
+    is_settled: bool = True
 
 
 def view(market: Market, now_ms: int, windows_s: tuple[int, ...]) -> View:
@@ -56,23 +60,30 @@ def view(market: Market, now_ms: int, windows_s: tuple[int, ...]) -> View:
     at_ms = now_ms + market.clock.offset_ms
     max_age = max_age_ms(market.trail, at_ms)
     price = reference_price(market.leg, at_ms, max_age)
+    is_fresh = price is not None and not market.health.is_frozen
     quoted = market.leg.price if price is None else price
     before = {w: price_at(market.trail, at_ms - 1_000 * w, max_age) for w in windows_s}
-    return View(market, at_ms, max_age, price is not None, quoted, float(quoted), before)
+    return View(market, at_ms, max_age, is_fresh, quoted, float(quoted), before)
 
 
-def pair(leader: View, follower: View, window_s: int, rates: RatesAgo) -> Pair:
-    """In their common quote, where the rate cancels, else in USD at the rates of both moments."""
+def pair(leader: View, follower: View, window_s: int | None, rates: RatesAgo) -> Pair:
+    """In their common quote, where the rate cancels, else in USD at the rates of both moments.
+
+    Without a window there is no price before.
+    """
     legs = leader.market.leg, follower.market.leg
-    is_mixed = legs[0].unit != legs[1].unit
+    is_mixed, is_settled = legs[0].unit != legs[1].unit, True
     now_rates = rate_of(legs[0], rates(0)), rate_of(legs[1], rates(0))
     now: Prices | None = Prices(leader.price, follower.price)
-    then = leader.before[window_s], follower.before[window_s]
+    then = (None, None) if window_s is None else (leader.before[window_s], follower.before[window_s])
     before = None if then[0] is None or then[1] is None else Prices(then[0], then[1])
     if is_mixed:
-        then_rates = rate_of(legs[0], rates(window_s)), rate_of(legs[1], rates(window_s))
+        then_rates = now_rates
+        if window_s is not None:
+            then_rates = rate_of(legs[0], rates(window_s)), rate_of(legs[1], rates(window_s))
         now, before = _in_usd(now, now_rates), _in_usd(before, then_rates)
-    return Pair(leader, follower, is_mixed, now_rates, now, before)
+        is_settled = all(rate is None or rate.is_settled for rate in (*now_rates, *then_rates))
+    return Pair(leader, follower, is_mixed, now_rates, now, before, is_settled)
 
 
 def _in_usd(prices: Prices | None, rates: tuple[Rate | None, Rate | None]) -> Prices | None:

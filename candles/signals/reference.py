@@ -11,8 +11,11 @@ from statistics import median
 
 USD = "USD"
 USDC = "USDC"
+USDT = "USDT"
 RATE_WINDOW_MS = 60_000
 """A rate is the median of its market's last minute; a market silent for longer says nothing."""
+SETTLED_BPS = 10.0
+"""A rate further than this from its market's newest price is about to change: it would make a gap of its own."""
 
 Trail = Sequence[tuple[int, float]]
 """`(event_ms, price)` ascending, at most one a second (the last of it)."""
@@ -63,11 +66,20 @@ class RateMarket:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one unit is worth in USD, who says so, and how old the oldest word in it is."""
+    """What one unit is worth in USD, who says so, and how old the oldest word in it is.
+
+    `behind_bps` is how far the newest price of its market is from it.
+    """
 
     value: float
     source: str
     age_ms: int
+    behind_bps: float = 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Is it where its market is?"""
+        return self.behind_bps <= SETTLED_BPS
 
     @property
     def off_peg_bps(self) -> float:
@@ -146,7 +158,9 @@ def _rate(market: RateMarket, unit: Rate, at_ms: int) -> Rate | None:
     if start == end:
         return None
     value = median(price for _, price in market.points[start:end])
-    return Rate(value * unit.value, market.exchange, max(at_ms - market.points[end - 1][0], unit.age_ms))
+    newest_ms, newest = market.points[end - 1]
+    behind_bps = max(abs(move_bps(newest, value)), unit.behind_bps)
+    return Rate(value * unit.value, market.exchange, max(at_ms - newest_ms, unit.age_ms), behind_bps)
 
 
 def _middle(candidates: Sequence[Rate]) -> Rate:
@@ -155,4 +169,5 @@ def _middle(candidates: Sequence[Rate]) -> Rate:
         value=median(rate.value for rate in candidates),
         source=f"median({names})",
         age_ms=max(rate.age_ms for rate in candidates),
+        behind_bps=median(rate.behind_bps for rate in candidates),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import inf
 from operator import sub
 from statistics import median
 
 from candles.signals.reference import Leg, RateMarket, Trail
+from candles.signals.standing import Standing
 
 SHORTEST_MAX_AGE_MS = 2_000
 LONGEST_MAX_AGE_MS = 30_000
@@ -27,12 +28,13 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What else is known about a market; `is_warming`: streaming for less than 60 s."""
+    """What else is known about a market; `is_warming`: streaming for less than 60 s, `is_frozen`: VENUE_STALE."""
 
     is_warming: bool = False
     is_halted: bool = False
     gaps_open: int = 0
     is_identity_sure: bool = True
+    is_frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Market:
     `trail` holds reference prices in the market's own quote, on the venue's clock; it should reach back ten
     minutes or more. `taker_bps` is the fee of buying here. `atr_bps` is 1e4 · ATR26 / close of its 5m
     candles. `spread_bps` overrides what the leg's book says. `rank` orders the markets of one exchange (1 is
-    the most traded): only the first takes part. `last_trade_usd` is the newest trade's worth, where known.
+    the most traded): only the first takes part. `last_trade_usd` is the newest trade's worth, where known,
+    `turnover_usd` what was traded in 24 hours.
     """
 
     leg: Leg
@@ -55,16 +58,22 @@ class Market:
     health: Health = Health()
     rank: int = 1
     last_trade_usd: float | None = None
+    turnover_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class CrossSection:
-    """All markets of `base` at `now_ms` (our clock, epoch ms), and the markets that price their quotes."""
+    """All markets of `base` at `now_ms` (our clock, epoch ms), and the markets that price their quotes.
+
+    `standings` says how far two legs usually are apart, `off_peg` which quotes have an open STABLE_DEPEG.
+    """
 
     base: str
     now_ms: int
     markets: tuple[Market, ...]
     rate_markets: tuple[RateMarket, ...] = ()
+    standings: Mapping[tuple[str, str], Standing] = field(default_factory=dict)
+    off_peg: frozenset[str] = frozenset()
 
 
 def primary_markets(markets: Iterable[Market]) -> list[Market]:

@@ -13,7 +13,8 @@ from candles.signals.event import Event
 class Active:
     """An open event.
 
-    `before` are the prices its moves are measured from, `entry` the local price it could be acted on at.
+    `before` are the prices its moves are measured from (None: it is not about a move), `entry` the local price it
+    could be acted on at. `ending` is an outcome that has been due since `ending_ms` and is not final yet.
     `peak_leader_bps` and `peak_remaining_bps` are the largest so far, `told_peak_bps` and `told_ms` the last
     published. `best_bps` and `worst_bps` are how far the local price went for and against it since `entry`,
     looked at up to `seen_ms`. `event` is the last one published.
@@ -22,7 +23,7 @@ class Active:
     event_id: str
     onset_ms: int
     opened_ms: int
-    before: Prices
+    before: Prices | None
     entry: float
     peak_leader_bps: float
     peak_remaining_bps: float
@@ -32,6 +33,8 @@ class Active:
     worst_bps: float
     seen_ms: int
     event: Event
+    ending: str | None = None
+    ending_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +60,6 @@ class State:
         """Read what `to_dict` wrote."""
         active = fields["active"]
         if active is not None:
-            active = Active(**{**active, "before": Prices(**active["before"])})
+            before = active["before"]
+            active = Active(**{**active, "before": None if before is None else Prices(**before)})
         return cls(fields["candidate_ms"], active, fields["cool_until_ms"], fields["suppressed"])

@@ -75,4 +75,3 @@ def test_clock_uncertainties_add_up() -> None:
 
 def test_every_kind_has_its_rules() -> None:
     assert set(KINDS) == set(Kind)
-    assert all(rules.kind is kind for kind, rules in KINDS.items())

@@ -1,0 +1,35 @@
+"""What one market did lately, in dollars: moves that a change of its quote's worth cannot feign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from candles.signals.pair import RatesAgo, View
+from candles.signals.reference import USD, move_bps, price_at, rate_of
+
+QUOTE_STEPS_S = 15
+STEADY_BPS = 5.0
+
+
+def is_quote_steady(of: View, rates: RatesAgo, span_s: int) -> bool:
+    """Was the worth of its quote known and where its own market was, all this time?"""
+    if of.market.leg.unit == USD:
+        return True
+    found = [rate_of(of.market.leg, rates(ago)) for ago in range(0, span_s + 1, QUOTE_STEPS_S)]
+    values = [rate.value for rate in found if rate is not None and rate.is_settled]
+    return len(values) == len(found) and 1e4 * (max(values) / min(values) - 1) <= STEADY_BPS
+
+
+def moves_bps(of: View, window_s: int, from_ms: int) -> Iterator[tuple[int, float]]:
+    """At every moment of its trail from `from_ms` on (its own clock): the move over the window before it."""
+    for at_ms, price in of.market.trail:
+        if from_ms <= at_ms <= of.at_ms:
+            before = price_at(of.market.trail, at_ms - 1_000 * window_s, of.max_age_ms)
+            if before is not None:
+                yield at_ms, move_bps(price, before)
+
+
+def move_since_bps(of: View, since_ms: int) -> float | None:
+    """The move from the price at a moment of its own clock to now."""
+    before = price_at(of.market.trail, since_ms, of.max_age_ms)
+    return None if before is None else move_bps(of.price, before)
