@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import gcd
 
 from exchanges.crashes import Crashes
@@ -69,6 +70,30 @@ def estimate(calls: Sequence[Call], resolution: int) -> Estimate:
     return Estimate(offset_ns / 1e6, best.took_ns / 2e6 + resolution, measured_ms)
 
 
+class VenueNow:
+    """What time it is at a venue, for requests that bear it: its clock is asked once, when first needed."""
+
+    def __init__(self, told_ms: Callable[[], int]) -> None:
+        self._told_ms = told_ms
+
+    @cached_property
+    def offset_ms(self) -> int:
+        """How far the venue is ahead of us; raises what asking raises."""
+        return round(estimate([ask(self._told_ms)], 1).offset_ms)
+
+    def ms(self) -> int:
+        """Now there, ms UTC."""
+        return time.time_ns() // 1_000_000 + self.offset_ms
+
+
+def ask(told_ms: Callable[[], int]) -> Call:
+    """One question for a venue's time."""
+    # The length by the clock that nobody sets: ours may be put right in between.
+    sent_ns, began_ns = time.time_ns(), time.monotonic_ns()
+    told = told_ms()
+    return Call(sent_ns, time.monotonic_ns() - began_ns, told)
+
+
 class Timekeeper:
     """Measures at once and then every `every_s`, in a thread of its own.
 
@@ -112,16 +137,10 @@ class Timekeeper:
         calls: list[Call] = []
         try:
             while len(calls) < CALLS and self._may_ask() and not self._ending.is_set():
-                calls.append(self._ask())
+                calls.append(ask(self._rest.time_ms))
         except LivermoreError as error:
             # Asking again at once would only spend budget; what was told before is kept.
             event(log, "clock.untold", logging.WARNING, venue=self._slug, error=error)
         if calls:
             self._resolution_ms = resolution_ms(calls, self._resolution_ms)
             self.estimate = estimate(calls, self._resolution_ms)
-
-    def _ask(self) -> Call:
-        # The length by the clock that nobody sets: ours may be put right in between.
-        sent_ns, began_ns = time.time_ns(), time.monotonic_ns()
-        told_ms = self._rest.time_ms()
-        return Call(sent_ns, time.monotonic_ns() - began_ns, told_ms)

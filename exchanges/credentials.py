@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+from exchanges.holdings import Credentials
 from livermore.core.errors import InvalidInput
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An API key as its venue wants it; `repr` shows no secret. `passphrase` is empty where unused."""
-
-    api_key: str = field(repr=False)
-    api_secret: str = field(repr=False)
-    passphrase: str = field(default="", repr=False)
 
 
 class CredentialsUnreadable(InvalidInput):

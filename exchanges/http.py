@@ -51,7 +51,8 @@ class Door(requests.Session):
     of its path in `weights`, else 1. `used` reads from an answer's headers what the venue has counted in its running
     window. No proxy and no credentials are taken from the environment. `is_403_regional` tells that this venue's 403
     means geography whatever its text; else only a text that speaks of it does. `pauses_s` says by status how long to
-    wait where this venue does not say. `is_signed` tells that addresses hold signatures, which no error shows then.
+    wait where this venue does not say. `key_codes` are the venue's codes for a key that it does not accept, whatever
+    the status. `is_signed` tells that addresses hold signatures, which no error shows then.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Door(requests.Session):
         timeout_s: float = TIMEOUT_S,
         is_403_regional: bool = False,
         pauses_s: Mapping[int, float] | None = None,
+        key_codes: Collection[int | str] = (),
         is_signed: bool = False,
     ) -> None:
         super().__init__()
@@ -76,6 +78,7 @@ class Door(requests.Session):
         self.timeout_s = timeout_s
         self.is_403_regional = is_403_regional
         self.pauses_s = _PAUSE_S | dict(pauses_s or {})
+        self.key_codes = frozenset(key_codes)
         self.is_signed = is_signed
         self.trust_env = False
         self.headers["User-Agent"] = USER_AGENT
@@ -126,6 +129,8 @@ class Door(requests.Session):
     def _refusal(self, response: requests.Response, where: str) -> LivermoreError:
         status = response.status_code
         said = f"{where} {_message(response)}".rstrip()
+        if self.key_codes & _codes(response):
+            return CredentialsRejected(said)
         if status == 451 or (status == 403 and (self.is_403_regional or _REGIONAL.search(response.text))):
             return GeoBlocked(said)
         if status in self.pauses_s:
@@ -172,15 +177,24 @@ def _pause_s(response: requests.Response, default_s: float) -> float:
     return default_s
 
 
-def _message(response: requests.Response) -> str:
-    """The venue's own words, whichever field they stand in; nothing of an HTML page."""
+def _said(response: requests.Response) -> dict[str, Any]:
+    """An error's JSON object; empty where there is none."""
     try:
         said = response.json()
     except (ValueError, RecursionError):
-        return ""
-    if isinstance(said, dict) and isinstance(said.get("errors"), list) and said["errors"]:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _codes(response: requests.Response) -> frozenset[object]:
+    said = _said(response)
+    return frozenset(code for k in ("code", "error") if isinstance(code := said.get(k), int | str))
+
+
+def _message(response: requests.Response) -> str:
+    """The venue's own words, whichever field they stand in; nothing of an HTML page."""
+    said = _said(response)
+    if isinstance(said.get("errors"), list) and said["errors"] and isinstance(said["errors"][0], dict):
         said = said["errors"][0]
-    if not isinstance(said, dict):
-        return ""
     words = next((said[k] for k in ("msg", "message", "error_details", "error") if said.get(k)), "")
     return " ".join(str(words).split())[:300]

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from exchanges.simulation import scenario, snapshot
+from exchanges.simulation.account import Account
 from exchanges.simulation.market import FOR_EVER_S, Market, Produced
 from exchanges.simulation.playback import Playback
 from exchanges.simulation.server import VenueServer
@@ -189,6 +190,10 @@ class Simulation:
             raise InvalidInput(f"{venue} keeps its symbols for ever; only what it displays may change")
         self.market.rename(venue, base, to)
         self.servers[venue].stage.delisted |= {native for at, native in self.market.gone if at == venue}
+
+    def open_account(self, venue: str, account: Account) -> None:
+        """Let a venue accept a key; what the account holds and the key may do can be changed at any time."""
+        self.servers[venue].stage.accounts[account.api_key] = account
 
     def _suspend(self, natives: set[str], venue: str, base: str, *, is_suspended: bool) -> None:
         named = {x.native for x in self.market.listings if (x.venue, x.base) == (venue, base)}

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from exchanges.holdings import Credentials, Holdings
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.symbol import Symbol, SymbolBook
 from livermore.core.trade import Nanos, Trade
@@ -234,6 +235,7 @@ class Rest(Protocol):
 
 SessionFactory = Callable[[Limits, Collection[str]], Session]
 RestFactory = Callable[[Endpoint, Budget], Rest]
+HoldingsFactory = Callable[[Endpoint, Budget, Credentials], Holdings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,7 @@ class Venue:
     `schema_since` is the oldest upstream state of its messages in `proto/` that the mapper can read.
     `kline_page` says what a request for klines gives and costs; as it stands here it is a cautious guess.
     `keyed` makes sessions that use a key, where the venue takes one for public data; it raises `InvalidInput`.
+    `holdings` reads a user's account (`exchanges.holdings`), where the venue has that.
     `paced` makes sessions that share one pace, where the venue counts the messages of all connections together.
     """
 
@@ -264,6 +267,7 @@ class Venue:
     schema_since: date | None = None
     keyed: Callable[[Key], SessionFactory] | None = None
     paced: Callable[[SessionFactory], SessionFactory] | None = None
+    holdings: HoldingsFactory | None = None
 
     def for_stream(self) -> Venue:
         """As one stream uses it, with all its connections."""

@@ -29,7 +29,7 @@ LAYERS = (
     (PURE, "exchanges.venue", "exchanges.lifecycle", "exchanges.batching", "exchanges.wire", "exchanges.framing"),
     (PURE, "exchanges.pacing", "exchanges.placement", "exchanges.silence", "exchanges.*.session", "exchanges.*.mapper"),
     (PURE, "exchanges.subscribing", "symbols.ranking", "candles.slab", "candles.fold", "candles.audit"),
-    (PURE, "exchanges.allowance", "candles.planning", "symbols.liquidity"),
+    (PURE, "exchanges.allowance", "exchanges.holdings", "candles.planning", "symbols.liquidity"),
     (PURE, "candles.outlier", "candles.indicators*", "candles.signals*"),
     (ADAPTER, "*.models", "exchanges.fields", "exchanges.seeds", "exchanges.credentials", "exchanges.state"),
     (ADAPTER, "exchanges.http", "exchanges.ratelimit", "exchanges.geo", "exchanges.lease", "exchanges.snapshot"),

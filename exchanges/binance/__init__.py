@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exchanges.binance.holdings import BinanceHoldings
 from exchanges.binance.mapper import map_frames
 from exchanges.binance.rest import PAGE, WEIGHTS, BinanceRest
 from exchanges.binance.session import BinanceSession
@@ -15,6 +16,7 @@ VENUE = Venue(
     mapper=map_frames,
     session=BinanceSession,
     rest=BinanceRest,
+    holdings=BinanceHoldings,
     flat_when_idle=True,
     turnover_cut=True,
     kline_page=KlinePage(PAGE, WEIGHTS["/api/v3/klines"]),

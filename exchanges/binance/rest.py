@@ -92,25 +92,11 @@ class BinanceRest:
 
     @cached_property
     def _client(self) -> Any:
-        """python-binance speaking through our door: one host, our time-outs, our errors."""
-        from binance.client import Client  # takes a second to import; only this needs it
-
         door = Door(
             self._endpoint.rest, self._budget,
-            allowed=reads(self._weights), weights=self._weights, used=_used, timeout_s=self._timeout_s,
+            allowed=reads(self._weights), weights=self._weights, used=used, timeout_s=self._timeout_s,
         )  # fmt: skip
-
-        class OurClient(Client):  # type: ignore[misc]
-            API_URL = f"{door.base}/api"
-
-            def _init_session(self) -> Door:
-                return door
-
-            @staticmethod
-            def _handle_response(response: Any) -> Any:
-                return door.decoded(response)
-
-        return OurClient(ping=False)
+        return through(door)
 
     def socket_url(self, natives: Collection[str]) -> str:
         """The combined endpoint; streams are subscribed to after connecting."""
@@ -161,7 +147,27 @@ class BinanceRest:
         return shaped(self._client.get_server_time(), _Time).serverTime
 
 
-def _used(headers: Mapping[str, str]) -> int | None:
+def through(door: Door, **keys: str) -> Any:
+    """python-binance speaking through our door: one host, our time-outs, our errors. `keys` as it names them."""
+    from binance.client import Client  # takes a second to import; only this needs it
+
+    class OurClient(Client):  # type: ignore[misc]
+        API_URL = f"{door.base}/api"
+        MARGIN_API_URL = f"{door.base}/sapi"
+
+        def _init_session(self) -> Door:
+            if self.API_KEY:
+                door.headers["X-MBX-APIKEY"] = self.API_KEY
+            return door
+
+        @staticmethod
+        def _handle_response(response: Any) -> Any:
+            return door.decoded(response)
+
+    return OurClient(ping=False, **keys)
+
+
+def used(headers: Mapping[str, str]) -> int | None:
     """The weight of this minute, of our whole address. `/rest-api/limits`"""
     said = headers.get("X-MBX-USED-WEIGHT-1M", "")
     return int(said) if re.fullmatch(r"\d{1,9}", said) else None

@@ -32,13 +32,14 @@ _COM = Dialect(
     rest=RestDialect(
         weights={
             "ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4,
-            "klines": 2, "uiKlines": 2, "ticker/24hr": 2, "ticker/price": 2, "ticker/bookTicker": 2,
+            "klines": 2, "uiKlines": 2, "ticker/24hr": 2, "ticker/price": 2, "ticker/bookTicker": 2, "account": 20,
         },
         weight_limit=6000,
         raw_limit=300_000,
         all_tickers_weight=80,
         history_needs_key=False,
         has_flat_permissions=False,
+        tells_rights=True,
     ),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from exchanges.binance.simulator_account import AccountAnswers
 from exchanges.binance.simulator_rows import (
     aggregate,
     book_row,
@@ -19,6 +20,7 @@ from exchanges.binance.simulator_rows import (
     symbol_row,
     ticker_row,
 )
+from exchanges.simulation.account import Denied
 from exchanges.simulation.stage import Stage
 from exchanges.simulation.tape import Tape
 
@@ -50,6 +52,7 @@ class RestDialect:
     all_tickers_weight: int
     history_needs_key: bool
     has_flat_permissions: bool
+    tells_rights: bool
 
 
 class ApiError(Exception):
@@ -93,11 +96,12 @@ class Budget:
 
 
 class RestAnswers:
-    """Answers every GET of the market-data API."""
+    """Answers every GET of the market-data API, and those of an account."""
 
     def __init__(self, stage: Stage, dialect: RestDialect) -> None:
         self._stage = stage
         self._dialect = dialect
+        self._signed = AccountAnswers(stage, tells_rights=dialect.tells_rights).calls
         self._budget = Budget(stage.options.weight_limit or dialect.weight_limit)
         self._calls: dict[str, Callable[[Mapping[str, str]], Any]] = {
             "ping": lambda query: {},
@@ -122,6 +126,10 @@ class RestAnswers:
         name = request.path.removeprefix(PREFIX)
         query = dict(request.query)
         try:
+            signed = self._signed.get(request.path)
+            if signed is not None and request.method == "GET":
+                self._budget.spend(self._dialect.weights.get(name, 0))
+                return self._reply(200, signed(request))
             call = self._calls.get(name)
             if call is None or not request.path.startswith(PREFIX):
                 return _page(404, "404 Not found")
@@ -129,7 +137,7 @@ class RestAnswers:
             if name == "historicalTrades" and self._dialect.history_needs_key and "X-MBX-APIKEY" not in request.headers:
                 raise ApiError(401, -2014, "API-key format invalid.")
             return self._reply(200, call(query))
-        except ApiError as error:
+        except (ApiError, Denied) as error:
             return self._reply(error.status, {"code": error.code, "msg": error.message})
 
     def refusal(self, status: int) -> web.Response:

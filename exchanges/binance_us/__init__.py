@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from exchanges.binance import VENUE as BINANCE
+from exchanges.binance.holdings import BinanceHoldings
 from exchanges.binance.rest import PAGE, BinanceRest
 from exchanges.venue import KlinePage
 
@@ -18,10 +19,14 @@ WEIGHTS = {
 }
 """https://docs.binance.us/#market-data-endpoints"""
 
+ACCOUNT_WEIGHTS = {"/api/v3/time": 1, "/api/v3/account": 10}
+"""https://docs.binance.us/#user-data-endpoints; it has no call for what a key may do."""
+
 VENUE = replace(
     BINANCE,
     slug="binance_us",
     docs="https://docs.binance.us",
     rest=partial(BinanceRest, weights=WEIGHTS),
+    holdings=partial(BinanceHoldings, weights=ACCOUNT_WEIGHTS),
     kline_page=KlinePage(PAGE, WEIGHTS["/api/v3/klines"]),
 )

@@ -16,13 +16,14 @@ _US = Dialect(
     rest=RestDialect(
         weights={
             "ping": 1, "time": 1, "exchangeInfo": 10, "trades": 1, "historicalTrades": 5, "aggTrades": 1,
-            "klines": 1, "uiKlines": 1, "ticker/24hr": 1, "ticker/price": 1, "ticker/bookTicker": 1,
+            "klines": 1, "uiKlines": 1, "ticker/24hr": 1, "ticker/price": 1, "ticker/bookTicker": 1, "account": 10,
         },
         weight_limit=1200,
         raw_limit=6100,
         all_tickers_weight=40,
         history_needs_key=True,
         has_flat_permissions=True,
+        tells_rights=False,
     ),
 )
 

@@ -8,8 +8,26 @@ from functools import partial
 from exchanges.coinbase.mapper import map_frames
 from exchanges.coinbase.rest import CANDLES_PER_PAGE, CoinbaseRest
 from exchanges.coinbase.session import CoinbaseSession
+from exchanges.holdings import Credentials, Holdings
 from exchanges.pacing import Pace
-from exchanges.venue import Backfill, Key, KlinePage, Limits, Session, SessionFactory, TradeIds, Venue
+from exchanges.venue import (
+    Backfill,
+    Budget,
+    Endpoint,
+    Key,
+    KlinePage,
+    Limits,
+    Session,
+    SessionFactory,
+    TradeIds,
+    Venue,
+)
+
+
+def _holdings(endpoint: Endpoint, budget: Budget, credentials: Credentials) -> Holdings:
+    from exchanges.coinbase.holdings import CoinbaseHoldings  # for the same reason as in `_keyed`
+
+    return CoinbaseHoldings(endpoint, budget, credentials)
 
 
 def _keyed(key: Key) -> SessionFactory:
@@ -41,6 +59,7 @@ VENUE = Venue(
     mapper=map_frames,
     session=CoinbaseSession,
     rest=CoinbaseRest,
+    holdings=_holdings,
     flat_when_idle=False,
     has_turnover=False,
     kline_page=KlinePage(CANDLES_PER_PAGE, weight=1),

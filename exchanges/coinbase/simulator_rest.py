@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from exchanges.coinbase.simulator_account import PATHS, account_answer
+from exchanges.simulation.account import Denied
 from exchanges.simulation.listing import Bar, Listing, trimmed
 from exchanges.simulation.stage import Stage
 from exchanges.simulation.tape import Tape
@@ -90,6 +92,11 @@ class RestAnswers:
         headers = {"x-ratelimit-limit": str(limit), "x-ratelimit-remaining": str(limit - len(self._asked_s))}
         try:
             body = self._body(request.path.removeprefix(PREFIX), dict(request.query), request)
+        except Denied as error:
+            if error.status == 401:
+                return self.refusal(401)
+            body = {"error": error.code, "error_details": error.message, "message": error.message}
+            return _json(error.status, body, headers)
         except NotServed as error:
             body = {"error": error.word, "error_details": error.detail, "message": error.detail}
             return _json(error.status, body, headers)
@@ -110,6 +117,8 @@ class RestAnswers:
         if path == "time":
             iso = f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
             return {"iso": iso, "epochSeconds": str(now_ms // 1000), "epochMillis": str(now_ms)}
+        if path in PATHS and request.method == "GET":
+            return account_answer(self._stage, path, request)
         match path.split("/"):
             case ["market", "products"]:
                 return self._products(query, request.query.getall("product_ids", []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exchanges.kucoin.holdings import KucoinHoldings
 from exchanges.kucoin.mapper import map_frames
 from exchanges.kucoin.rest import CANDLES_PER_PAGE, WEIGHTS, KucoinRest
 from exchanges.kucoin.session import KucoinSession
@@ -15,6 +16,7 @@ VENUE = Venue(
     mapper=map_frames,
     session=KucoinSession,
     rest=KucoinRest,
+    holdings=KucoinHoldings,
     flat_when_idle=False,
     kline_page=KlinePage(CANDLES_PER_PAGE, WEIGHTS["/api/v1/market/candles"]),
 )

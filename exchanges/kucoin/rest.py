@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any
@@ -24,7 +24,14 @@ from exchanges.http import TIMEOUT_S, Door, reads, shaped
 from exchanges.kucoin.mapper import Match
 from exchanges.venue import Budget, Endpoint, Instrument, SocketAddress
 from livermore.core.candle import Kline, Timeframe
-from livermore.core.errors import GeoBlocked, InvalidInput, RateLimited, RemoteProtocolError, VenueUnavailable
+from livermore.core.errors import (
+    CredentialsRejected,
+    GeoBlocked,
+    InvalidInput,
+    RateLimited,
+    RemoteProtocolError,
+    VenueUnavailable,
+)
 from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
 
@@ -58,6 +65,8 @@ _REGIONAL = ("400301", "400302", "400303", "400304")
 _OVERLOAD_PAUSE_S = 2.0
 """A 429 without quota headers means that the venue is busy, not that we asked too much."""
 _OWN_ADDRESS = re.compile(r"current ip: \S+ and ")
+
+Sign = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 _Milliseconds = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -115,23 +124,14 @@ class KucoinRest:
 
     @cached_property
     def _api(self) -> Any:
-        """The SDK's market API speaking through our door: one host, our time-outs, our errors."""
-        # These two modules load in a quarter of a second, the SDK's client in one.
+        """The SDK's market API speaking through our door."""
         from kucoin_universal_sdk.generate.spot.market.api_market import MarketAPIImpl
-        from kucoin_universal_sdk.internal.interfaces.transport import Transport
 
         door = Door(
             self._endpoint.rest, self._budget,
             allowed=_ALLOWED, weights=WEIGHTS, used=_used, timeout_s=self._timeout_s,
         )  # fmt: skip
-
-        class OurTransport(Transport):  # type: ignore[misc]
-            def call(self, domain: str, broker: bool, method: str, path: str, request: Any, *_: Any, **__: Any) -> Any:
-                asked = {} if request is None else request.model_dump(mode="json", by_alias=True, exclude_none=True)
-                headers = {"Content-Type": "application/json"}
-                return _payload(door, door.request(method, door.base + path, params=asked, headers=headers))
-
-        return MarketAPIImpl(OurTransport())
+        return MarketAPIImpl(_transport(door))
 
     def socket_url(self, natives: Collection[str]) -> SocketAddress:
         """A server and a token of its own for every connection: a token serves once."""
@@ -195,6 +195,27 @@ class KucoinRest:
         return shaped(self._api.get_server_time(), int)
 
 
+def account_api(door: Door, sign: Sign) -> Any:
+    """The SDK's account API speaking through a door; its own signer knows our clock only."""
+    from kucoin_universal_sdk.generate.account.account.api_account import AccountAPIImpl
+
+    return AccountAPIImpl(_transport(door, sign))
+
+
+def _transport(door: Door, sign: Sign | None = None) -> Any:
+    """Beneath the SDK's calls: one host, our time-outs, our errors."""
+    # This and the modules of its APIs load in a quarter of a second each, the SDK's client in one.
+    from kucoin_universal_sdk.internal.interfaces.transport import Transport
+
+    class OurTransport(Transport):  # type: ignore[misc]
+        def call(self, domain: str, broker: bool, method: str, path: str, request: Any, *_: Any, **__: Any) -> Any:
+            asked = {} if request is None else request.model_dump(mode="json", by_alias=True, exclude_none=True)
+            headers = {"Content-Type": "application/json"}
+            return _payload(door, door.request(method, door.base + path, params=asked, headers=headers, auth=sign))
+
+    return OurTransport()
+
+
 def _payload(door: Door, response: requests.Response) -> Any:
     """What a good answer wraps; else the error its code, or failing that its status, stands for.
 
@@ -208,6 +229,8 @@ def _payload(door: Door, response: requests.Response) -> Any:
     if code == _SUCCESS and response.ok:
         return said.get("data")
     words = f"{urlsplit(door.base).netloc}: {code} {said.get('msg', '') if code else ''}"[:300].rstrip()
+    if code in door.key_codes:
+        raise CredentialsRejected(words)
     if code in _REGIONAL:
         raise GeoBlocked(_OWN_ADDRESS.sub("", words))
     if code == _TOO_MANY or response.status_code == 429:

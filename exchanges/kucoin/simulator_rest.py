@@ -10,7 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
+from exchanges.kucoin.simulator_account import PATHS, account_answer
 from exchanges.kucoin.simulator_rows import candle, sequence, symbol_row, ticker_row
+from exchanges.simulation.account import Denied
 from exchanges.simulation.listing import Listing, Print, trimmed
 from exchanges.simulation.stage import Stage
 from exchanges.simulation.tape import Tape
@@ -133,6 +135,8 @@ class RestAnswers:
         """The response; every one within the pool tells what is left of it."""
         if request.method == "GET" and request.can_read_body:
             return web.Response(status=403, text="<html><h1>403 Forbidden</h1></html>", content_type="text/html")
+        if request.path in PATHS and request.method == "GET":
+            return self._private(request)
         is_allowed = self._budget.spend(WEIGHTS.get(request.path, 0))
         headers = self._budget.headers()
         if not is_allowed:
@@ -141,6 +145,13 @@ class RestAnswers:
             return _json(200, {"code": "200000", "data": self._data(request)}, headers)
         except Refused as error:
             return _error(error.status, error.code, error.message, headers)
+
+    def _private(self, request: web.Request) -> web.Response:
+        """Of the management pool, which one account cannot use up here."""
+        try:
+            return _json(200, {"code": "200000", "data": account_answer(self._stage, request)})
+        except Denied as error:
+            return _error(error.status, error.code, error.message)
 
     def refusal(self, status: int) -> web.Response:
         """What comes with an error status that no request caused; a 429 without headers is their overload."""

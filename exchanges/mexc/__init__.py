@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exchanges.mexc.holdings import MexcHoldings
 from exchanges.mexc.mapper import SCHEMA_SINCE, map_frames
 from exchanges.mexc.rest import KLINES_PER_PAGE, WEIGHTS, MexcRest
 from exchanges.mexc.session import MexcSession
@@ -15,6 +16,7 @@ VENUE = Venue(
     mapper=map_frames,
     session=MexcSession,
     rest=MexcRest,
+    holdings=MexcHoldings,
     flat_when_idle=True,  # not documented; this reading claims less
     kline_page=KlinePage(KLINES_PER_PAGE, WEIGHTS["/api/v3/klines"], days=KLINES_PER_PAGE // 6),  # of four hours
     turnover_shortened=True,  # 239393.69 for 2.84044203 BTC, in a captured frame (2026-09): quoteAssetPrecision

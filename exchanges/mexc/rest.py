@@ -32,7 +32,7 @@ WEIGHTS: Mapping[str, int] = {
     "/api/v3/ticker/24hr": 40,  # of all symbols, as it is asked here
 }
 
-_FIREWALL_PAUSE_S = 90.0
+FIREWALL_PAUSE_S = 90.0
 """How long the network in front of it bans an address that asked too fast, by a 403 with a page of HTML."""
 
 KLINES_PER_PAGE = 500
@@ -113,7 +113,7 @@ class MexcRest:
             allowed=reads(WEIGHTS),
             weights=WEIGHTS,
             timeout_s=self._timeout_s,
-            pauses_s={403: _FIREWALL_PAUSE_S},
+            pauses_s={403: FIREWALL_PAUSE_S},
         )
 
     def socket_url(self, natives: Collection[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from exchanges.mexc.simulator_account import account_row
 from exchanges.mexc.simulator_rows import (
     aggregate_rows,
     book_row,
@@ -19,10 +20,12 @@ from exchanges.mexc.simulator_rows import (
     ticker_row,
     trade_rows,
 )
+from exchanges.simulation.account import Denied
 from exchanges.simulation.stage import Stage
 from exchanges.simulation.tape import Tape
 
 PREFIX = "/api/v3/"
+ACCOUNT = "account"
 INTERVALS_MS = {
     "5m": 300_000,
     "15m": 900_000,
@@ -97,12 +100,14 @@ class RestAnswers:
             return _denied(403)
         name, query = request.path.removeprefix(PREFIX), dict(request.query)
         call = self._calls.get(name)
+        if name == ACCOUNT and request.method == "GET":
+            call = lambda _: account_row(self._stage, request)  # noqa: E731 - its header counts, too
         if call is None or not request.path.startswith(PREFIX):
             return _json(404, {"code": 404, "msg": "Not Found"})
         try:
             self._spend(name, query)
             return _json(200, call(query))
-        except ApiError as error:
+        except (ApiError, Denied) as error:
             return _json(error.status, {"code": error.code, "msg": error.message})
 
     def refusal(self, status: int) -> web.Response:
@@ -217,7 +222,7 @@ def _weight(name: str, query: Mapping[str, str]) -> int:
         return 1 if "symbol" in query else 40
     if name == "ticker/price":
         return 1 if "symbol" in query else 2
-    return {"exchangeInfo": 10, "trades": 5}.get(name, 1)
+    return {"exchangeInfo": 10, "trades": 5, ACCOUNT: 10}.get(name, 1)
 
 
 def _only(rows: list[Any], query: Mapping[str, str]) -> Any:

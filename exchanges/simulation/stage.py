@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from exchanges.simulation.account import Account
 from exchanges.simulation.connection import Connection
 from exchanges.simulation.listing import Listing, Print
 from exchanges.simulation.market import Market
@@ -35,7 +36,7 @@ class Stage:
     `catch_up` must be called before an answer is computed, so that REST and stream agree. `halted` natives do
     not trade and must be listed as such, `delisted` ones do not exist any more. So many of the next subscriptions
     as `topics_to_lose` says are acknowledged and then forgotten, so many tokens as `tokens_to_spoil` says do not
-    admit. `clock_s` measures the protocol's periods, in seconds since any moment.
+    admit. `clock_s` measures the protocol's periods, in seconds since any moment. `accounts` are found by their key.
     """
 
     slug: str
@@ -49,6 +50,7 @@ class Stage:
     topics_to_lose: int = 0
     tokens_to_spoil: int = 0
     clock_s: Callable[[], float] = time.monotonic
+    accounts: dict[str, Account] = field(default_factory=dict)
 
     def tape(self, native: str) -> Tape | None:
         """The record of one of this venue's listings; None when it has none of this name."""
