@@ -9,12 +9,14 @@ import pytest
 import redis
 from celery import Celery
 
+import symbols.errands  # noqa: F401 - a worker imports it by the settings
 from candles.errands import run_backfill, run_reconcile
 from exchanges import control, errands
 from exchanges.control import Status, Verb
 from exchanges.inbox import Inbox
 from exchanges.models import Exchange
 from livermore import orders
+from livermore.celery import app
 from livermore.core import keys
 from livermore.core.errors import GeoBlocked, StoreUnavailable
 from tests.support import builders
@@ -76,6 +78,11 @@ def test_one_that_is_heard_of_is_not_abandoned_however_long_it_takes(redis_state
     redis_state.hset(keys.command(errand.id), "told_ms", long_ago)
     assert control.settle_overdue("alpha") == 1
     assert control.result(errand.id).code == "abandoned"
+
+
+def test_a_worker_knows_the_task_of_every_errand(settings: Any) -> None:
+    assert set(errands.TASKS) == {verb for verb in Verb if verb.is_errand}
+    assert {app.tasks[name].__module__ for name in errands.TASKS.values()} == set(settings.CELERY_IMPORTS)
 
 
 @pytest.mark.django_db
