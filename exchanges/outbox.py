@@ -60,7 +60,7 @@ class Outbox:
         self._give_up_at: float | None = None
         self._surprises = 0
         self._is_closed = threading.Event()
-        self.published = 0
+        self.published = self.taken_bytes = 0
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._keeper = threading.Thread(target=self._keep, name="outbox-spool", daemon=True)
@@ -76,6 +76,7 @@ class Outbox:
             found = [oldest.oldest_ns if oldest else None, self._spool.oldest_ns if self._spool else None]
             return {
                 "batches": self.published,
+                "bytes": self.taken_bytes,
                 "spooled": len(self),
                 "spooled_bytes": self._bytes + (self._spool.bytes if self._spool else 0),
                 "spooled_from_ns": min((ns for ns in found if ns is not None), default=None),
@@ -92,6 +93,7 @@ class Outbox:
         dropped = []
         with self._changed:
             waiting = _Waiting(batch, is_packed=len(self._waiting) >= PACKED_FROM)
+            self.taken_bytes += waiting.raw_bytes
             self._waiting.append(waiting)
             self._bytes += waiting.bytes
             while self._bytes > self._max_bytes and len(self._waiting) > 1:
@@ -260,13 +262,14 @@ class Outbox:
 
 
 class _Waiting:
-    """A batch in the queue, as it is or compressed; `bytes` is what its frames take, `put_s` since when it waits."""
+    """A batch in the queue, as it is or compressed; `bytes` is what its frames take now, `raw_bytes` what they took
+    on the wire, `put_s` since when it waits."""
 
-    __slots__ = ("_held", "bytes", "oldest_ns", "put_s")
+    __slots__ = ("_held", "bytes", "oldest_ns", "put_s", "raw_bytes")
 
     def __init__(self, batch: FrameBatch, *, is_packed: bool) -> None:
         self._held: FrameBatch | dict[str, Any] = batch
-        self.bytes = sum(map(len, batch.frames))
+        self.bytes = self.raw_bytes = sum(map(len, batch.frames))
         self.oldest_ns = batch.arrivals[0][1] if batch.arrivals else None
         self.put_s = time.monotonic()
         if is_packed:

@@ -134,6 +134,7 @@ class Stream:
                 **seen,
                 receiving=min(self._vigil.receiving, seen["acked"]),
                 errors=self._errors + self._outbox.failures,
+                losses=self._errors,
                 **self._outbox.figures(),
                 clock=self._clock.estimate,
                 crashes=self._crashes.newest(),

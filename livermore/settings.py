@@ -51,6 +51,10 @@ env = environ.Env(
     LIVERMORE_REGION=(str, ""),
     # Where Flower answers, for the link in the pages; empty: no link.
     FLOWER_URL=(str, ""),
+    # Networks (CIDR, comma-separated) in which webhooks may be, by http, too; all other private addresses are refused.
+    WEBHOOK_PRIVATE_NETWORKS=(list, []),
+    # Lets a scraper read /metrics, as `Authorization: Bearer <token>`; empty: only logins and API tokens may.
+    METRICS_TOKEN=(str, ""),
     LOG_LEVEL=(str, "INFO"),
 )
 environ.Env.read_env(BASE_DIR / ".env") if (BASE_DIR / ".env").exists() else None
@@ -100,6 +104,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "livermore.web.metering.RequestCount",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -204,6 +209,8 @@ VENUE_KEYS = env.json("VENUE_KEYS", default={}) or {}
 LIVERMORE_REGION = env("LIVERMORE_REGION")
 FLOWER_URL = env("FLOWER_URL")
 
+METRICS_TOKEN = env("METRICS_TOKEN")
+WEBHOOK_PRIVATE_NETWORKS = env("WEBHOOK_PRIVATE_NETWORKS")
 # ---- web ---------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

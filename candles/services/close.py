@@ -16,6 +16,7 @@ from candles.services.evidence import Evidence
 from candles.services.larger import larger
 from candles.services.record import Closed, record
 from candles.slab import Slab
+from exchanges import tally
 from livermore.core.candle import BUCKET_MS, Candle, Quality
 from livermore.core.errors import FrameRejected
 from livermore.logs import event
@@ -170,8 +171,10 @@ def _log(candle: Candle, slabs: Sized, folded: Folded | None) -> None:
 
 
 def _summarise(exchange: str, done: Closing, started: float) -> None:
+    spent_s = time.perf_counter() - started
+    tally.observe(tally.FOLD, exchange, value=spent_s)
     if done.candles:
-        spent_ms = round((time.perf_counter() - started) * 1000)
+        spent_ms = round(spent_s * 1000)
         event(
             log, "buckets.closed", exchange=exchange, candles=len(done.candles), holes=len(done.holes), ms=spent_ms
         )

@@ -16,7 +16,7 @@ from candles.outlier import is_near
 from candles.preview import Preview, base_of
 from candles.services import arrivals, continuity, drift, quarantine
 from candles.slab import Slab
-from exchanges import registry, wire
+from exchanges import registry, tally, wire
 from exchanges.state import state_redis, unavailable
 from exchanges.venue import Mapped, Venue
 from livermore.core import keys
@@ -90,12 +90,16 @@ def ingest(body: dict[str, Any]) -> Ingested:
     drift.stage(pipe, batch.exchange, result.rejected, result.unknown_fields, now_ms)
     pipe.execute()
     result.gaps = continuity.look(venue, batch, stored)
-    _tell(result)
+    _tell(result, batch)
     return result
 
 
-def _tell(result: Ingested) -> None:
-    """One line a batch, and alarms, only where something was wrong."""
+def _tell(result: Ingested, batch: FrameBatch) -> None:
+    """Counts; and one line a batch, and alarms, only where something was wrong."""
+    counts = ((tally.BATCHES, 1), (tally.FRAMES, result.frames), (tally.TRADES, result.trades))
+    for kind, count in (*counts, (tally.REJECTED, result.rejected.total())):
+        tally.add(kind, result.exchange, by=count)
+    tally.observe(tally.INGEST_DELAY, result.exchange, value=max(0.0, (time.time_ns() - batch.received_ns) / 1e9))
     if result.rejected or result.unknown_fields:
         drift.alarm(result.exchange, result.batch, result.rejected, result.unknown_fields)
     if result.rejected or result.unknown:

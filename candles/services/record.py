@@ -12,7 +12,8 @@ from django.db import connection, transaction
 
 from candles import window
 from candles.models import Candle as CandleRow
-from livermore.core.candle import Candle, Quality, Source
+from exchanges import tally
+from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, Candle, Quality, Source
 from livermore.core.exact import plain
 from symbols.models import ExchangeSymbol
 
@@ -66,7 +67,16 @@ def record(closed: Sequence[Closed], *, tell: bool = True) -> list[Candle]:
             standing += _standing(chunk, ids)
         window.put([c for key, c in standing if key not in changed or not tell])
         window.put([c for key, c in standing if key in changed and tell], tell=True)
+    _count([c for key, c in standing if key in changed])
     return [candle for _, candle in standing]
+
+
+def _count(changed: Iterable[Candle]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    for c in changed:
+        tally.add(tally.CANDLES, c.exchange, str(c.timeframe), str(c.quality))
+        if c.timeframe is BASE_TIMEFRAME and c.revision == 0 and c.source is Source.TRADES:
+            tally.observe(tally.CLOSE_DELAY, c.exchange, value=max(0, now_ms - c.open_ms - BUCKET_MS) / 1000)
 
 
 def _row(closed: Closed, symbol_id: int) -> list[Any]:

@@ -15,7 +15,7 @@ from candles.fold import REST_FIELD
 from candles.ledger import Bucket
 from candles.models import Candle
 from candles.models import Gap as GapRow
-from exchanges import registry
+from exchanges import registry, tally
 from exchanges.services import rest
 from exchanges.venue import Backfill
 from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, BUCKET_NS, Quality, Source
@@ -65,6 +65,7 @@ def note(gap: Gap) -> list[Repair]:
     open_rows = GapRow.objects.filter(
         exchange_id=gap.exchange, connection=gap.connection, to_ns=gap.to_ns, symbol__in=names, closed_at=None
     )
+    tally.add(tally.GAPS, gap.exchange, str(gap.cause))
     longest_s = max((round((gap.to_ns - row.from_ns) / 1e9, 1) for row in rows), default=0)
     event(log, "gap.opened", exchange=gap.exchange, cause=gap.cause, symbols=len(rows), seconds=longest_s)
     return [_repair(gap.exchange, row.symbol, row.from_ns, row.to_ns) for row in open_rows]
@@ -80,6 +81,7 @@ def note_holes(exchange: str, buckets: Iterable[Bucket]) -> list[Repair]:
             defaults={"cause": str(Cause.IDS)},
         )  # fmt: skip
         if is_new:
+            tally.add(tally.GAPS, exchange, str(Cause.IDS))
             repairs.append(_repair(exchange, bucket.symbol, from_ns, to_ns))
     return repairs
 

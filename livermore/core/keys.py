@@ -197,9 +197,9 @@ def hosts() -> str:
     return "hosts"
 
 
-def lease(exchange: str) -> str:
-    """`owner|epoch` of the one holder of an exchange."""
-    return f"lease:{exchange}"
+def tally() -> str:
+    """Hash `name|label|…` → what all processes have counted, for /metrics; never expires."""
+    return "tally"
 
 
 def rtt(exchange: str) -> str:

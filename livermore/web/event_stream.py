@@ -97,6 +97,11 @@ def hub() -> Hub:
     return _hub[1]
 
 
+def clients() -> int:
+    """How many listen to this process."""
+    return len(_hub[1].clients) if _hub else 0
+
+
 async def event_stream(request: HttpRequest) -> HttpResponse:
     """The endless answer; 401, 422 or 503 as JSON when it cannot begin."""
     if not await sync_to_async(access.is_known)(request):

@@ -12,6 +12,7 @@ from livermore.web.api.errors import body
 from livermore.web.api.v1 import api
 from livermore.web.event_stream import event_stream
 from livermore.web.login import ThrottledLoginView
+from livermore.web.metrics.view import metrics
 from livermore.web.quality import quality
 
 
@@ -36,6 +37,7 @@ urlpatterns = [
     path("flower/", views.flower, name="flower"),
     path("health/live", health.live),
     path("health/ready", health.ready),
+    path("metrics", metrics, name="metrics"),
     path("api/v1/stream", event_stream, name="stream"),
     path("api/v1/", api.urls),
     re_path(r"^api/", no_such_resource),
