@@ -57,6 +57,21 @@ class Pool:
         return 2 * self.window_s * 1000 // self.parts + _KEPT_MS
 
 
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Of a budget of `allowed` per `window_s`, `spent` since `from_ms`; `told` is what the venue last said to have
+    counted in a window of its own, at `told_ms`. Nothing is spent before `closed_until_ms`. Times are ms UTC."""
+
+    kind: str
+    window_s: int
+    allowed: int
+    spent: int
+    from_ms: int
+    told: int | None
+    told_ms: int | None
+    closed_until_ms: int | None
+
+
 class SharedBudget:
     """Fulfils `Budget`: `weight` per `window_s` of an exchange for all processes together.
 
@@ -93,6 +108,21 @@ class SharedBudget:
             spent = state_redis().get(keys.limit(self.exchange, pool.name, pool.index(time.time_ns())))
         return Allowance(pool.window_s, pool.allowed, self._slots.parts, self._slots.allowed, int(spent or 0))
 
+    def spending(self) -> Spending:
+        """How much of the running window is spent, whoever spent it. Raises `StoreUnavailable`."""
+        now_ns = time.time_ns()
+        index, place = self._whole.index(now_ns), (self.exchange, self.kind)
+        with unavailable():
+            pipe = state_redis().pipeline(transaction=False)
+            pipe.get(keys.limit(*place, index)).get(keys.limit(*place, "told"))
+            spent, said, closed_ms = pipe.zscore(keys.limit(*place, "closed"), "until").execute()
+        used, told_ms = map(int, said.split(b"|")) if said else (None, None)
+        is_closed = closed_ms is not None and closed_ms > now_ns // 1_000_000
+        return Spending(
+            self.kind, self._whole.window_s, self._whole.allowed, int(spent or 0),
+            self._whole.begin_ns(index) // 1_000_000, used, told_ms, int(closed_ms) if is_closed else None,
+        )  # fmt: skip
+
     def spend(self, weight: int) -> None:
         """Take `weight`, waiting until a slot has room for it.
 
@@ -118,6 +148,9 @@ class SharedBudget:
         Raises `StoreUnavailable`.
         """
         now_ns = time.time_ns()
+        with unavailable():
+            said = keys.limit(self.exchange, self.kind, "told")
+            state_redis().set(said, f"{used}|{now_ns // 1_000_000}", px=self._whole.kept_ms)
         index = self._whole.index(now_ns)
         if now_ns - self._whole.begin_ns(index) < self._whole.window_s * _SECOND // _TENTH:
             return
@@ -130,7 +163,7 @@ class SharedBudget:
     def close(self, until_ms: int) -> None:
         """The venue refused: nobody sends before `until_ms`; an earlier, longer ban stays. Raises
         `StoreUnavailable`."""
-        key = keys.limit_closed(self.exchange, self.kind)
+        key = keys.limit(self.exchange, self.kind, "closed")
         with unavailable():
             pipe = state_redis().pipeline(transaction=False)
             pipe.zadd(key, {"until": until_ms}, gt=True)
@@ -142,7 +175,7 @@ class SharedBudget:
         now_ns = time.time_ns()
         counters = {keys.limit(self.exchange, p.name, p.index(now_ns)): p for p in self._pools}
         with unavailable():
-            asking = self._add(counters, weight).zscore(keys.limit_closed(self.exchange, self.kind), "until")
+            asking = self._add(counters, weight).zscore(keys.limit(self.exchange, self.kind, "closed"), "until")
             *counts, closed_ms = asking.execute()
             free_ns = int(closed_ms or 0) * 1_000_000
             for pool, count in zip(counters.values(), counts[::2], strict=True):

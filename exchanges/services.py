@@ -13,7 +13,7 @@ from exchanges import geo, observed, registry
 from exchanges.allowance import Allowance
 from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
-from exchanges.ratelimit import BACKGROUND_SHARE, CONNECT_WINDOW_S, PATIENCE_S, SharedBudget
+from exchanges.ratelimit import BACKGROUND_SHARE, CONNECT_WINDOW_S, PATIENCE_S, SharedBudget, Spending
 from exchanges.venue import Budget, Key, Rest, Venue
 from livermore.core.errors import GeoBlocked, InvalidInput
 
@@ -61,10 +61,17 @@ def allowance(slug: str, *, share: float = BACKGROUND_SHARE) -> Allowance:
     return _budget(Exchange.objects.get(pk=slug), share).allowance()
 
 
+def spending(row: Exchange) -> list[Spending]:
+    """What is spent of an exchange's budgets in their running windows: REST weight, then attempts to connect.
+
+    Raises `StoreUnavailable`.
+    """
+    return [_budget(row, 1.0).spending(), _connects(row).spending()]
+
+
 def connects(slug: str) -> Budget:
     """The budget of connection attempts, as its row says now. It never waits: a stream has its own back-off."""
-    row = Exchange.objects.get(pk=slug)
-    return SharedBudget(slug, row.connects_per_5min, CONNECT_WINDOW_S, kind="connects", patience_s=0)
+    return _connects(Exchange.objects.get(pk=slug))
 
 
 def streamed_venue(slug: str) -> Venue:
@@ -102,6 +109,10 @@ def streaming() -> list[str]:
 
 def _budget(row: Exchange, share: float, patience_s: float = PATIENCE_S) -> SharedBudget:
     return SharedBudget(row.slug, row.rest_weight, row.rest_window_s, share=share, patience_s=patience_s)
+
+
+def _connects(row: Exchange) -> SharedBudget:
+    return SharedBudget(row.slug, row.connects_per_5min, CONNECT_WINDOW_S, kind="connects", patience_s=0)
 
 
 @lru_cache(maxsize=2)

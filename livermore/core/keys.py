@@ -237,14 +237,21 @@ def alerts_stream() -> str:
     return "stream:alerts"
 
 
-def limit(exchange: str, pool: str, window: int) -> str:
-    """Counter of the weight spent in one window."""
+def limit(exchange: str, pool: str, window: int | str) -> str:
+    """Counter of the weight spent in one window. Of `closed`: sorted set with one member, `until`: nothing of
+    this pool is spent before that score (ms). Of `told`: `used|when`, what the venue last said to have counted."""
     return f"limit:{exchange}:{pool}:{window}"
 
 
-def limit_closed(exchange: str, pool: str) -> str:
-    """Sorted set with one member, `until`: nothing of this pool is spent before that score (ms)."""
-    return f"limit:{exchange}:{pool}:closed"
+def activity(exchange: str) -> str:
+    """Stream of the edges that an exchange's stream took, bounded."""
+    return f"stream:activity:{exchange}"
+
+
+def latency(of: str, what: str) -> str:
+    """Of an exchange and a slot of time: hash symbol → ages seen in it. Of a base, `moves`: sorted set by when (ms)
+    of moves that several exchanges made. Of `all`, `sampled`: when (ms) quotes were looked at last."""
+    return f"latency:{of}:{what}"
 
 
 def channel_forming(exchange: str, symbol: str, timeframe: str) -> str:
