@@ -82,7 +82,7 @@ def test_one_that_is_heard_of_is_not_abandoned_however_long_it_takes(redis_state
 
 def test_a_worker_knows_the_task_of_every_errand(settings: Any) -> None:
     assert set(errands.TASKS) == {verb for verb in Verb if verb.is_errand}
-    assert {app.tasks[name].__module__ for name in errands.TASKS.values()} == set(settings.CELERY_IMPORTS)
+    assert {app.tasks[name].__module__ for name in errands.TASKS.values()} <= set(settings.CELERY_IMPORTS)
 
 
 @pytest.mark.django_db
