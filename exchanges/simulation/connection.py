@@ -46,11 +46,16 @@ class Connection:
     """Sending is immediate for the caller; frames leave in order, as fast as the client reads.
 
     A client that lets more than `OUTBOX_LIMIT` frames pile up is cut, as venues do with slow readers.
-    `notes` is the venue's own memory of this conversation, `opened_s` when it began by `clock_s`.
+    `notes` is the venue's own memory of this conversation, `opened_s` when it began by `clock_s`. Whatever is
+    sent leaves `delay_s` later, as on a long line.
     """
 
     def __init__(
-        self, socket: web.WebSocketResponse, request: web.Request, clock_s: Callable[[], float] = time.monotonic
+        self,
+        socket: web.WebSocketResponse,
+        request: web.Request,
+        clock_s: Callable[[], float] = time.monotonic,
+        delay_s: float = 0.0,
     ) -> None:
         self.request = request
         self.notes: Any = None
@@ -58,7 +63,8 @@ class Connection:
         self.opened_s = clock_s()
         self.mishaps = Mishaps()
         self._socket = socket
-        self._outbox: deque[str | bytes | _Control] = deque()
+        self._delay_s = delay_s
+        self._outbox: deque[tuple[float, str | bytes | _Control]] = deque()
         self._held: list[tuple[float, str | bytes]] = []
         self._overtaken: list[tuple[float, str | bytes]] = []
         self._more = asyncio.Event()
@@ -130,7 +136,7 @@ class Connection:
         if len(self._outbox) > OUTBOX_LIMIT:
             self.abort()
             return
-        self._outbox.append(item)
+        self._outbox.append((time.monotonic() + self._delay_s, item))
         self._more.set()
 
     async def write(self) -> None:
@@ -138,7 +144,10 @@ class Connection:
         try:
             while not self._socket.closed:
                 while self._outbox:
-                    await self._write(self._outbox[0])
+                    due_s, item = self._outbox[0]
+                    if self._delay_s:
+                        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+                    await self._write(item)
                     self._outbox.popleft()
                 self._more.clear()
                 await self._more.wait()

@@ -64,7 +64,8 @@ class VenueServer:
     async def _converse(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False, compress=False, timeout=1.0, max_msg_size=MAX_REQUEST_BYTES)
         await socket.prepare(request)
-        connection = Connection(socket, request, self.stage.clock_s)
+        delay_s = self.stage.options.delays_s.get(self.stage.slug, 0.0)
+        connection = Connection(socket, request, self.stage.clock_s, delay_s)
         writer = asyncio.create_task(connection.write())
         self.stage.connections[connection] = None
         try:

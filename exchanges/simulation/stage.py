@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -21,12 +21,13 @@ from exchanges.simulation.tape import Tape
 class Options:
     """How strictly time is kept: `scale` multiplies every period of a protocol, `lifetime_s` replaces a
     connection's longest life, `weight_limit` a REST budget. `quirks` are ways in which a venue was also seen
-    to answer; each `Script` lists its own."""
+    to answer; each `Script` lists its own. `delays_s`: how much later a venue's frames leave, by its slug."""
 
     scale: float = 1.0
     lifetime_s: float | None = None
     weight_limit: int | None = None
     quirks: frozenset[str] = frozenset()
+    delays_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from argparse import ArgumentParser
@@ -31,6 +32,7 @@ class Command(OneLineCommand):
         parser.add_argument("--scenario", default=None, help="a file, or one of those shipped: calm leader faults")
         parser.add_argument("--pace", type=float, default=1.0, help="multiplies the number of trades")
         parser.add_argument("--scale", type=float, default=1.0, help="multiplies pings and other periods")
+        parser.add_argument("--delays", default="", help="frames leave so many seconds later: NAME=SECONDS,…")
         parser.add_argument("--ports", default="", help="fixed ports: NAME=PORT,NAME=PORT")
         parser.add_argument("--ports-file", type=Path, default=None, help="write the endpoints there, too")
         parser.add_argument("--resume", type=Path, default=None, help="keep the market there and go on with it")
@@ -55,7 +57,7 @@ class Command(OneLineCommand):
             resume=options["resume"],
             pace=_positive("--pace", options["pace"]),
             ports=_ports(options["ports"]),
-            options=Options(scale=_positive("--scale", options["scale"])),
+            options=Options(scale=_positive("--scale", options["scale"]), delays_s=_delays(options["delays"])),
         )
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -85,6 +87,16 @@ def _ports(text: str) -> dict[str, int]:
             raise InvalidInput(f"--ports: {part!r} is not NAME=PORT; names: {' '.join(available())}")
         ports[name] = int(number)
     return ports
+
+
+def _delays(text: str) -> dict[str, float]:
+    delays = {}
+    for part in filter(None, text.split(",")):
+        name, _, number = part.partition("=")
+        if name not in available() or not re.fullmatch(r"\d{1,3}(\.\d+)?", number):
+            raise InvalidInput(f"--delays: {part!r} is not NAME=SECONDS; names: {' '.join(available())}")
+        delays[name] = float(number)
+    return delays
 
 
 def _replace(file: Path, text: str) -> None:
