@@ -137,8 +137,8 @@ def between(exchange: str, symbol: str, timeframe: Timeframe, from_ms: int, to_m
 @unavailable()
 def merged(
     exchange: str, symbol: str, timeframe: Timeframe, user: int | None, span_ms: tuple[int, int] | None, count: int
-) -> tuple[list[Candle], int]:
-    """The newest `count` closed candles that this user may see, oldest first, and how many the shared pool has.
+) -> tuple[list[Candle], set[int]]:
+    """The newest `count` closed candles that this user may see, oldest first, and the opens the shared pool has.
 
     Bar by bar: the shared pool wins, the user's own overflow fills; nobody's else is looked at.
     """
@@ -147,7 +147,7 @@ def merged(
     found = [_newest(name, span_ms, count) for name in names]
     bars = {c.open_ms: c for of in reversed(found) for c in of}
     opens = sorted(bars)[-count:]
-    return [bars[ms] for ms in opens], len({c.open_ms for c in found[0]} & set(opens))
+    return [bars[ms] for ms in opens], {c.open_ms for c in found[0]}
 
 
 def before(exchange: str, wanted: Sequence[tuple[str, int]], timeframe: Timeframe) -> list[Candle | None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from candles import window
+from candles import legacy, window
 from candles.models import Candle as CandleRow
 from exchanges import tally
 from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS, Candle, Quality, Source
@@ -65,8 +65,11 @@ def record(closed: Sequence[Closed], *, tell: bool = True) -> list[Candle]:
             chunk = rows[at : at + _CHUNK]
             changed |= _upsert(chunk)
             standing += _standing(chunk, ids)
-        window.put([c for key, c in standing if key not in changed or not tell])
-        window.put([c for key, c in standing if key in changed and tell], tell=True)
+        told = [c for key, c in standing if key in changed and tell]
+        untold = [c for key, c in standing if key not in changed or not tell]
+        for keep in (window.put, legacy.mirror):
+            keep(untold, tell=False)
+            keep(told, tell=True)
     _count([c for key, c in standing if key in changed])
     return [candle for _, candle in standing]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from candles import compare, window
+from candles import compare, legacy, window
 from candles.indicators.bars import Bars
 from candles.indicators.registry import indicator
 from candles.models import Candle as StoredCandle
@@ -24,11 +25,10 @@ MOST = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Closed candles, oldest first, and how many came from where."""
+    """Closed candles, oldest first, and how many of them came from where; `window` is `shared` and `overflow`."""
 
     candles: Sequence[Candle]
-    from_window: int
-    from_database: int
+    sources: Mapping[str, int]
 
 
 def read(
@@ -38,21 +38,32 @@ def read(
     limit: int = DEFAULT_LIMIT,
     from_ms: int | None = None,
     to_ms: int | None = None,
+    user: int | None = None,
 ) -> Series:
-    """The newest `limit` closed candles whose open lies in `[from_ms, to_ms)`.
+    """The newest `limit` closed candles whose open lies in `[from_ms, to_ms)`, as far as this user may see them.
 
-    The window is asked first; the database fills what the window lacks, and a candle that is in both
-    is taken in the higher revision.
+    Bar by bar the shared window wins and the user's own overflow fills; the database fills what both lack, and a
+    candle that is in a window too is taken in the higher revision. Until the exchange is cut over, the user's own
+    keys of the predecessor fill the rest.
     """
-    found = {c.open_ms: c for c in _window(market, timeframe, limit, from_ms, to_ms)}
-    from_window = len(found)
+    series = (market.exchange_id, market.name, timeframe)
+    span = None if from_ms is None and to_ms is None else (from_ms or 0, FOREVER_MS if to_ms is None else to_ms)
+    in_windows, shared = window.merged(*series, user, span, limit)
+    found = {c.open_ms: c for c in in_windows}
+    came = {ms: "shared" if ms in shared else "overflow" for ms in found}
     if len(found) < limit and not _reaches(found, from_ms):
         for candle in _stored(market, timeframe, limit, from_ms, to_ms):
             held = found.get(candle.open_ms)
             if held is None or held.revision < candle.revision:
                 found[candle.open_ms] = candle
+    came = dict.fromkeys(found, "database") | came
+    if user is not None and len(found) < limit and not _reaches(found, from_ms):
+        taken = legacy.read(market.exchange_id, (market.name, market.native), timeframe, user, span, limit)
+        found = {c.open_ms: c for c in taken} | found
     newest = [found[ms] for ms in sorted(found)[-limit:]]
-    return Series(newest, from_window=from_window, from_database=len(found) - from_window)
+    counts = Counter(came.get(c.open_ms, "legacy") for c in newest)
+    sources = {name: counts[name] for name in ("shared", "overflow", "database", "legacy")}
+    return Series(newest, {"window": counts["shared"] + counts["overflow"]} | sources)
 
 
 def forming(market: ExchangeSymbol, timeframe: Timeframe) -> dict[str, Any] | None:
@@ -99,29 +110,20 @@ def provenance(market: ExchangeSymbol, timeframe: Timeframe, candles: Sequence[C
 
 
 def indicator_rows(
-    market: ExchangeSymbol, timeframe: Timeframe, kind: str, limit: int
+    market: ExchangeSymbol, timeframe: Timeframe, kind: str, limit: int, user: int | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """Chart rows of an indicator, oldest first, and its latest value; raises `InvalidInput` for an unknown kind.
 
     Computed from the same candles the chart shows, plus what the formula needs to have converged.
     """
     chosen = indicator(kind)
-    candles = read(market, timeframe, limit=min(limit + chosen.load_bars, MOST)).candles
+    candles = read(market, timeframe, limit=min(limit + chosen.load_bars, MOST), user=user).candles
     if not candles:
         return [], None
     bars = Bars.from_candles(candles)
     names = ("open_time", *chosen.columns)
     rows = [dict(zip(names, row, strict=True)) for row in chosen.series(bars)[-limit:]]
     return rows, chosen.latest(bars).payload()
-
-
-def _window(
-    market: ExchangeSymbol, timeframe: Timeframe, limit: int, from_ms: int | None, to_ms: int | None
-) -> list[Candle]:
-    place = (market.exchange_id, market.name, timeframe)
-    if from_ms is None and to_ms is None:
-        return window.newest(*place, limit)
-    return window.between(*place, from_ms or 0, FOREVER_MS if to_ms is None else to_ms)[-limit:]
 
 
 def _stored(

@@ -96,7 +96,7 @@ def test_candles_are_exact_text_with_an_age(browser: Client, markets: list[Excha
     assert 0 <= answer["candles"][-1]["age_ms"] < BUCKET_MS + 5_000
     assert answer["candles"][0]["age_ms"] - answer["candles"][1]["age_ms"] == BUCKET_MS
     assert answer["forming"]["close"] == "64001.123456789012345678"
-    assert answer["sources"] == {"window": 3, "database": 0}
+    assert answer["sources"] == {"window": 3, "shared": 3, "overflow": 0, "database": 0, "legacy": 0}
 
 
 def test_older_candles_come_from_the_database_and_the_higher_revision_wins(
@@ -113,7 +113,7 @@ def test_older_candles_come_from_the_database_and_the_higher_revision_wins(
     answer = browser.get(f"{CANDLES}?limit=50").json()
     assert [c["open_time"] for c in answer["candles"]] == [c.open_ms for c in made]
     assert answer["candles"][3]["revision"] == 2
-    assert answer["sources"] == {"window": 3, "database": 3}
+    assert answer["sources"] == {"window": 3, "shared": 3, "overflow": 0, "database": 3, "legacy": 0}
 
 
 def test_from_and_to_are_half_open(browser: Client, markets: list[ExchangeSymbol]) -> None:

@@ -27,13 +27,16 @@ def list_candles(
 ) -> dict[str, Any]:
     """Closed candles whose open lies in `[from, to)` (epoch ms), oldest first, and the forming one.
 
+    `sources` counts where they came from: the shared window, the caller's own overflow (`window` is both), the
+    database, and the caller's own keys of the predecessor while these are being migrated.
+
     With `include=provenance` each says how many executions it is made of and how many of them the venue
     confirmed, its first and last trade id, when it was recorded and compared, and in which fields it differed
     from the venue's own.
     """
     frame = markets.timeframe(timeframe)
     market = markets.market(exchange, symbol)
-    found = series.read(market, frame, limit=limit, from_ms=from_ms, to_ms=to_ms)
+    found = series.read(market, frame, limit=limit, from_ms=from_ms, to_ms=to_ms, user=request.user.pk)
     behind = series.provenance(market, frame, found.candles) if include else {}
     now = now_ms()
     return {
@@ -41,7 +44,7 @@ def list_candles(
         "symbol": market.name,
         "timeframe": frame,
         "now_ms": now,
-        "sources": {"window": found.from_window, "database": found.from_database},
+        "sources": found.sources,
         "candles": [series.public(c, now) | _behind(behind, c.open_ms) for c in found.candles],
         "forming": series.forming(market, frame),
     }
@@ -59,7 +62,7 @@ def list_indicator(
     """An indicator over the newest closed candles: rows for a chart, and its latest value in full."""
     frame = markets.timeframe(timeframe)
     market = markets.market(exchange, symbol)
-    rows, latest = series.indicator_rows(market, frame, kind, limit)
+    rows, latest = series.indicator_rows(market, frame, kind, limit, request.user.pk)
     now = now_ms()
     ended = None if latest is None else latest["candle_open_time"] + frame.ms
     return {
