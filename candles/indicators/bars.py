@@ -16,7 +16,8 @@ LONGEST_HOLE = 1_000
 class Bars:
     """One bar per slot of a timeframe, oldest first, without missing slots.
 
-    `reasons` says why a bar is synthetic, None for an observed one; `revision` is the newest candle's.
+    `reasons` says why a bar is synthetic, None for an observed one; `turnover` is in quote, None where unknown;
+    `revision` is the newest candle's.
     """
 
     open_ms: tuple[int, ...]
@@ -25,6 +26,7 @@ class Bars:
     low: tuple[float, ...]
     close: tuple[float, ...]
     volume: tuple[float, ...]
+    turnover: tuple[float | None, ...]
     reasons: tuple[Reason | None, ...]
     revision: int = 0
 
@@ -60,12 +62,13 @@ class Bars:
             low=tuple([row[3] for row in rows]),
             close=tuple([row[4] for row in rows]),
             volume=tuple([row[5] for row in rows]),
-            reasons=tuple([row[6] for row in rows]),
+            turnover=tuple([row[6] for row in rows]),
+            reasons=tuple([row[7] for row in rows]),
             revision=revision,
         )
 
 
-_Row = tuple[int, float, float, float, float, float, Reason | None]
+_Row = tuple[int, float, float, float, float, float, float | None, Reason | None]
 
 
 def _row(candle: Candle) -> _Row:
@@ -76,6 +79,7 @@ def _row(candle: Candle) -> _Row:
         float(candle.low),
         float(candle.close),
         float(candle.volume),
+        None if candle.turnover is None else float(candle.turnover),
         candle.reason,
     )
 
@@ -89,6 +93,4 @@ def _missing(previous_ms: int, candle: Candle) -> int:
 
 def _flat(last: _Row, step_ms: int, count: int) -> list[_Row]:
     close = last[4]
-    return [
-        (last[0] + n * step_ms, close, close, close, close, 0.0, Reason.OUTAGE) for n in range(1, count + 1)
-    ]
+    return [(last[0] + n * step_ms, close, close, close, close, 0.0, 0.0, Reason.OUTAGE) for n in range(1, count + 1)]

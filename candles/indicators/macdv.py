@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
 from candles.indicators import reading
 from candles.indicators.bars import Bars
-from candles.indicators.indicator import CONVERGED_BARS, Indicator, Row
+from candles.indicators.indicator import CONVERGED_BARS, Choice, Indicator, Row, Value
 from candles.indicators.primitives import Line, Values, ema, rma, sma, true_ranges
 from livermore.core.candle import Reason
 from livermore.core.errors import InvalidInput
@@ -24,17 +24,24 @@ SPARSE_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A named way to measure the volatility; variants are never mixed on one chart."""
+    """A named way to measure in volatility; variants are never mixed on one chart.
+
+    `seeds_first` starts averages of price and of the indicator from their first value, as Pine does;
+    `scales_hist` divides the histogram by the volatility once more.
+    """
 
     name: str
     title: str
     atr_length: int = 26
     mean: Callable[[Values, int], Line] = rma
     seeds_first: bool = False
+    scales_hist: bool = False
 
     @property
     def warm_up_bars(self) -> int:
         """Bars until the signal line exists: 34 by default."""
+        if self.seeds_first:
+            return self.atr_length
         return max(SLOW, self.atr_length) + SIGNAL - 1
 
 
@@ -111,6 +118,8 @@ def lines(bars: Bars, variant: Variant = SPIROGLOU) -> Lines:
     macdv = [None if m is None or not a else SCALE * m / a for m, a in zip(macd, atr, strict=True)]
     signal = ema(macdv, SIGNAL, seeds_first=variant.seeds_first)
     hist = [None if m is None or s is None else m - s for m, s in zip(macdv, signal, strict=True)]
+    if variant.scales_hist:
+        hist = [None if h is None or not a else SCALE * h / a for h, a in zip(hist, atr, strict=True)]
     return Lines(ema12, ema26, atr, macd, macdv, signal, hist)
 
 
@@ -206,16 +215,25 @@ VARIANTS = (
     Variant("macdv-atr14", "MACD-V with a 14-bar ATR", atr_length=14),
     Variant("macdv-ema-atr", "MACD-V with an exponential ATR", mean=ema),
     Variant("macdv-sma-atr", "MACD-V with a simple-mean ATR", mean=sma),
+    Variant("macdv-hist-atr", "MACD-V whose histogram is in units of volatility, too", scales_hist=True),
 )
+SEEDS = Choice(("mean", "first"))
 
-INDICATORS = tuple(
-    Indicator(
+
+def _indicator(variant: Variant) -> Indicator:
+    def remake(given: Mapping[str, Value]) -> Indicator:
+        return _indicator(replace(variant, seeds_first=given["seed"] == "first"))
+
+    return Indicator(
         name=variant.name,
         title=variant.title,
         columns=("macdv", "signal", "hist"),
         warm_up_bars=variant.warm_up_bars,
         latest=partial(snapshot, variant=variant),
         series=partial(series, variant=variant),
+        parameters={"seed": SEEDS},
+        remake=remake,
     )
-    for variant in VARIANTS
-)
+
+
+INDICATORS = tuple(_indicator(variant) for variant in VARIANTS)

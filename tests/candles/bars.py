@@ -22,6 +22,7 @@ def bars(rows: list[tuple[float, float, float, float]]) -> Bars:
         low=tuple(r[2] for r in rows),
         close=tuple(r[3] for r in rows),
         volume=(1.0,) * count,
+        turnover=tuple(r[3] for r in rows),
         reasons=(None,) * count,
     )
 
@@ -52,6 +53,7 @@ def silence(of: Bars, slots: range, reason: Reason = Reason.NO_TRADES) -> Bars:
         low=column(of.low, flat),
         close=column(of.close, flat),
         volume=column(of.volume, 0.0),
+        turnover=tuple(0.0 if i in slots else v for i, v in enumerate(of.turnover)),
         reasons=tuple(reason if i in slots else r for i, r in enumerate(of.reasons)),
     )
 
@@ -72,7 +74,10 @@ def random_walk(seed: int, count: int) -> Bars:
             price *= math.exp(draw.gauss(0, sigma / math.sqrt(8)))
             high, low = max(high, price), min(low, price)
         rows.append((first, high, low, price))
-    return bars(rows)
+    traded = random.Random(seed + 1)
+    volume = tuple(traded.uniform(0.5, 20) for _ in rows)
+    mean = [(high + low + close) / 3 for _, high, low, close in rows]
+    return replace(bars(rows), volume=volume, turnover=tuple(v * p for v, p in zip(volume, mean, strict=True)))
 
 
 def tail(of: Bars, count: int) -> Bars:
@@ -84,6 +89,7 @@ def tail(of: Bars, count: int) -> Bars:
         low=of.low[-count:],
         close=of.close[-count:],
         volume=of.volume[-count:],
+        turnover=of.turnover[-count:],
         reasons=of.reasons[-count:],
         revision=of.revision,
     )
@@ -98,6 +104,7 @@ def head(of: Bars, count: int) -> Bars:
         low=of.low[:count],
         close=of.close[:count],
         volume=of.volume[:count],
+        turnover=of.turnover[:count],
         reasons=of.reasons[:count],
         revision=of.revision,
     )
