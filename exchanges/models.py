@@ -172,6 +172,15 @@ class Exchange(models.Model):
         )
 
 
+class KeyState(models.TextChoices):
+    """How reading a user's account goes."""
+
+    NEW = "new", "not yet read"
+    READ = "read", "read"
+    FAILING = "failing", "could not be read; tried again"
+    REFUSED = "refused", "refused; not tried until it is edited"
+
+
 class UserExchange(models.Model):
     """A user's account at an exchange: read-only API credentials, encrypted at rest."""
 
@@ -183,10 +192,18 @@ class UserExchange(models.Model):
         default=False, help_text="The key can trade, and its owner accepts that; otherwise such a key is refused."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=8, choices=KeyState.choices, default=KeyState.NEW, editable=False)
+    state_why = models.CharField(max_length=300, blank=True, editable=False)
+    tried_at = models.DateTimeField(null=True, editable=False)
+    read_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         db_table = "user_exchanges"
         constraints = [models.UniqueConstraint(fields=["user", "exchange", "label"], name="user_exchange_once")]
 
     def __str__(self) -> str:
-        return f"{self.user} at {self.exchange_id}"
+        return f"{self.user} at {self.exchange_id}" + (f" ({self.label})" if self.label else "")
+
+    def ask_again(self) -> None:
+        """Somebody has changed something: what was refused may be tried once more. Must be saved."""
+        self.state, self.state_why = KeyState.NEW, ""

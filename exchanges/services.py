@@ -11,6 +11,7 @@ from django.conf import settings
 
 from exchanges import geo, observed, registry
 from exchanges.allowance import Allowance
+from exchanges.holdings import Credentials, Holdings
 from exchanges.lifecycle import IS_LIVE
 from exchanges.models import Exchange
 from exchanges.ratelimit import BACKGROUND_SHARE, CONNECT_WINDOW_S, PATIENCE_S, SharedBudget, Spending
@@ -44,11 +45,21 @@ def rest(slug: str, *, share: float = BACKGROUND_SHARE, patience_s: float = PATI
     `patience_s` is how long a call waits for its turn before it raises `RateLimited`.
     Raises what `usable` raises, and `GeoBlocked` before anything of the venue is asked or looked up.
     """
-    row = usable(slug)
-    verdict = geo_verdict(row)
-    if isinstance(verdict, geo.Blocked):
-        raise GeoBlocked(verdict.why)
+    row = _contactable(slug)
     return registry.venue(slug).rest(row.endpoint(), _budget(row, share, patience_s))
+
+
+def holdings(slug: str, key: Credentials) -> Holdings:
+    """A user's account at an exchange, if that may be contacted from here.
+
+    Raises what `rest` raises, `InvalidInput` where the venue has no accounts to read, and `CredentialsRejected` for a
+    key that cannot be one of it.
+    """
+    row = _contactable(slug)
+    make = registry.venue(slug).holdings
+    if make is None:
+        raise InvalidInput(f"the adapter of {slug} cannot read accounts; import a file of holdings instead")
+    return make(row.endpoint(), _budget(row, BACKGROUND_SHARE), key)
 
 
 def budget(slug: str) -> Budget:
@@ -105,6 +116,14 @@ def streaming() -> list[str]:
     """The enabled exchanges whose stream runs now; raises `StoreUnavailable`."""
     slugs = list(Exchange.objects.filter(enabled=True).values_list("slug", flat=True))
     return [slug for slug in slugs if observed.stream_state(slug).get("state") in IS_LIVE]
+
+
+def _contactable(slug: str) -> Exchange:
+    row = usable(slug)
+    verdict = geo_verdict(row)
+    if isinstance(verdict, geo.Blocked):
+        raise GeoBlocked(verdict.why)
+    return row
 
 
 def _budget(row: Exchange, share: float, patience_s: float = PATIENCE_S) -> SharedBudget:

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from exchanges.fields import ExactDecimalField
-from exchanges.models import Exchange
+from exchanges.models import Exchange, UserExchange
 from livermore.core.errors import InvalidInput
 from livermore.core.symbol import Symbol
 
@@ -154,3 +154,41 @@ class UserSymbolSubscription(models.Model):
         """Take these reasons, strongest first; the strongest becomes the row's source."""
         self.reasons = [s for s in self.SOURCES if s in reasons]
         self.source = next(iter(self.reasons), self.source)
+
+
+class Position(models.Model):
+    """What a user holds of one asset at one exchange, as its account or a file said last.
+
+    Positions are shown as they are: nothing adds up those of different exchanges. `symbol` is the market followed for
+    it; none for cash, dust and what is not traded. That reason ends at `until`, which every reading moves on (a file's
+    may be without end).
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="positions")
+    exchange = models.ForeignKey(Exchange, models.PROTECT, related_name="positions")
+    account = models.ForeignKey(
+        UserExchange, models.CASCADE, null=True, blank=True, related_name="positions", help_text="None: from a file."
+    )
+    asset = models.CharField(max_length=32, help_text="As the exchange calls it.")
+    free = ExactDecimalField(null=True, blank=True)
+    locked = ExactDecimalField(null=True, blank=True)
+    symbol = models.ForeignKey(ExchangeSymbol, models.SET_NULL, null=True, blank=True, related_name="positions")
+    value_usd = ExactDecimalField(null=True, blank=True, help_text="About, by the last hour's price.")
+    valued_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "positions"
+        ordering = ["user", "exchange", "asset"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "asset"], name="position_of_account_once"),
+            models.UniqueConstraint(
+                fields=["user", "exchange", "asset", "symbol"],
+                condition=Q(account__isnull=True),
+                name="position_of_file_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset} of {self.user_id} at {self.exchange_id}"

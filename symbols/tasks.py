@@ -9,9 +9,12 @@ from dataclasses import asdict
 import exchanges.services
 from livermore.celery import TryAgain, app
 from livermore.logs import event
-from symbols import renames, services, tier1
+from symbols import positions, renames, services, tier1
 
 log = logging.getLogger(__name__)
+
+POSITIONS_EXPIRE_S = 45
+"""A task that waited longer is replaced by beat's next one."""
 
 
 @app.task(name="symbols.sync", base=TryAgain)
@@ -45,6 +48,22 @@ def refresh_tier1(exchange: str | None = None) -> None:
 def settle(exchange: str) -> None:
     """Ask for the windows of symbols that changed their tier to be moved; by name, as below."""
     app.send_task("candles.settle_windows", (exchange,), argsrepr=exchange)
+
+
+@app.task(name="symbols.refresh_positions")
+def refresh_positions(account: int | None = None) -> None:
+    """Read the account of that number; without one, each that can be read at the exchanges that stream now.
+
+    Every account has a task of its own, so that one never waits for another; beat asks again soon enough.
+    """
+    if account is None:
+        positions.end_due()
+        for number in positions.readable(exchanges.services.streaming()):
+            refresh_positions.apply_async((number,), expires=POSITIONS_EXPIRE_S)
+        return
+    done = positions.read(account)
+    if done is not None:
+        event(log, "symbols.positions_read", **asdict(done))
 
 
 def hand_over(exchange: str, renamed: Iterable[renames.Pair], *, is_certain: bool = False) -> None:
