@@ -40,6 +40,19 @@ def decrypt(token: bytes) -> Credentials:
         raise CredentialsUnreadable("the decrypted text is no set of credentials; enter them anew") from None
 
 
+def seal(text: str) -> bytes:
+    """Encrypt any other secret of a user's, such as the address of a webhook."""
+    return _box().encrypt(text.encode())
+
+
+def unseal(token: bytes) -> str:
+    """Read what `seal` wrote; raises `CredentialsUnreadable`."""
+    try:
+        return _box().decrypt(bytes(token)).decode()
+    except InvalidToken:
+        raise CredentialsUnreadable("no key in CREDENTIALS_KEYS decrypts this; enter it anew") from None
+
+
 def rotate(token: bytes) -> bytes:
     """The same credentials under the newest key; raises `CredentialsUnreadable`."""
     try:

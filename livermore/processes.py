@@ -29,9 +29,9 @@ WORKERS: Mapping[str, Worker] = {
     # Solo: prefork and threads cost 1.6 to 2.4 times the CPU for small tasks.
     "ticks": Worker(tuple(f"ticks.{{slug}}.{shard}" for shard in range(TICK_SHARDS))),
     "candles": Worker(("candles",)),
-    "signals": Worker(("signals", "notify")),
-    # Threads: these tasks wait for venues, and a slow one must not hold up the others.
-    "io": Worker(("default", "backfill.{slug}"), ("threads", "--concurrency=4")),
+    "signals": Worker(("signals",)),
+    # Threads: these tasks wait for venues and receivers, and a slow one must not hold up the others.
+    "io": Worker(("default", "notify", "backfill.{slug}"), ("threads", "--concurrency=4")),
 }
 
 

@@ -101,10 +101,11 @@ INSTALLED_APPS = [
     "exchanges",
     "symbols",
     "candles",
+    "candles.notify",
 ]
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
     "livermore.web.metering.RequestCount",
+    "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -208,9 +209,9 @@ EXCHANGE_ENDPOINTS = env.json("EXCHANGE_ENDPOINTS", default={}) or endpoints.tol
 VENUE_KEYS = env.json("VENUE_KEYS", default={}) or {}
 LIVERMORE_REGION = env("LIVERMORE_REGION")
 FLOWER_URL = env("FLOWER_URL")
-
 METRICS_TOKEN = env("METRICS_TOKEN")
 WEBHOOK_PRIVATE_NETWORKS = env("WEBHOOK_PRIVATE_NETWORKS")
+
 # ---- web ---------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

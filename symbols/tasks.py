@@ -6,13 +6,20 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from kombu.exceptions import OperationalError
+
 import exchanges.services
+from exchanges import control
 from livermore.celery import TryAgain, app
+from livermore.core.errors import StoreUnavailable
 from livermore.logs import event
 from symbols import positions, renames, services, tier1
+from symbols.models import ExchangeSymbol
 
 log = logging.getLogger(__name__)
 
+NOTICED_WITHIN_S = 30
+"""A host that was not told follows by itself within so long."""
 POSITIONS_EXPIRE_S = 45
 """A task that waited longer is replaced by beat's next one."""
 
@@ -79,3 +86,23 @@ def hand_over(exchange: str, renamed: Iterable[renames.Pair], *, is_certain: boo
             queue=f"backfill.{exchange}",
             argsrepr=f"{exchange} {old} → {new}",
         )
+
+
+def begin(symbol: ExchangeSymbol, by: str) -> None:
+    """Have a symbol that somebody just followed streamed and charted at once, where its exchange streams.
+
+    What is idle begins with the exchange's start: nothing contacts a venue before. Where nobody can be told, the
+    host finds the symbol by itself, as it does any change of Tier 1.
+    """
+    slug = symbol.exchange_id
+    try:
+        if slug not in exchanges.services.streaming():
+            return
+        control.send(slug, control.Verb.RELOAD, issued_by=by, wait_s=NOTICED_WITHIN_S)
+        # Not on the exchange's own queue, where a start has put hundreds.
+        app.send_task(
+            "candles.load_history", (slug, symbol.name), {"is_awaited": True}, queue="default", retry=False,
+            argsrepr=f"{slug} {symbol.name}",
+        )  # fmt: skip
+    except (StoreUnavailable, OperationalError, OSError) as error:
+        event(log, "symbol.untold", logging.WARNING, exchange=slug, symbol=symbol.name, error=error)

@@ -24,8 +24,10 @@ VOCABULARY, PURE, ADAPTER, SERVICE, ENTRY = range(5)
 # The first row that fits a module's name says its layer.
 LAYERS = (
     (VOCABULARY, "livermore.core*", "proto*"),
+    (PURE, "candles.notify.matching", "candles.notify.wording"),
+    (ADAPTER, "candles.notify.webhook", "candles.notify.chat"),
     (ENTRY, "*.tasks", "*.tasks.*", "*.admin", "*.admin.*", "*.checks", "*.apps", "*.management*"),
-    (ENTRY, "symbols.errands", "candles.errands", "candles.upkeep"),
+    (ENTRY, "exchanges.drift_admin", "symbols.errands", "candles.errands", "candles.upkeep"),
     (PURE, "exchanges.venue", "exchanges.lifecycle", "exchanges.batching", "exchanges.wire", "exchanges.framing"),
     (PURE, "exchanges.pacing", "exchanges.placement", "exchanges.silence", "exchanges.*.session", "exchanges.*.mapper"),
     (PURE, "exchanges.subscribing", "symbols.ranking", "candles.slab", "candles.fold", "candles.audit"),

@@ -127,6 +127,11 @@ def signal_states(kind: str, base: str) -> str:
     return f"sig:states:{kind}:{base}"
 
 
+def channel_lock(channel: int) -> str:
+    """Held by the one sender of a channel's messages."""
+    return f"notify:lock:{channel}"
+
+
 def signal_lock(base: str) -> str:
     """Held by the one evaluator of a base."""
     return f"sig:lock:{base}"

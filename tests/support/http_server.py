@@ -20,6 +20,7 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def http_server(answer: Callable[[Asked], Answer]) -> Iterator[HttpServer]:
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            request = Asked(parts.path, dict(parse_qsl(parts.query)), dict(self.headers), self.command)
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            request = Asked(parts.path, dict(parse_qsl(parts.query)), dict(self.headers), self.command, sent)
             asked.append(request)
             said = answer(request)
             is_closing.wait(said.delay_s)
@@ -67,7 +69,7 @@ def http_server(answer: Callable[[Asked], Answer]) -> Iterator[HttpServer]:
             self.wfile.write(text.encode())
 
         def do_POST(self) -> None:
-            self.do_GET()  # no venue is sent a body
+            self.do_GET()
 
         def log_message(self, *args: object) -> None:
             """Silent: pytest's output is for failures."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 from exchanges import control
 from livermore.core import keys
 from livermore.core.errors import InvalidInput
-from symbols import following
+from symbols import following, tasks
 from symbols.choosing import UnknownSymbol
 from symbols.models import UserSymbolSubscription
 from tests.support import builders
@@ -69,12 +69,9 @@ def test_days_are_bounded(ann, toy, days):
         following.add(ann, "toy", "DOGE-USDT", days=days)
 
 
-def test_where_the_exchange_streams_host_and_history_are_told_at_once(
-    ann, toy, redis_state, queued, django_capture_on_commit_callbacks
-):
+def test_where_the_exchange_streams_host_and_history_are_told_at_once(ann, toy, redis_state, queued):
     redis_state.hset(keys.stream("toy"), mapping={"state": "streaming"})
-    with django_capture_on_commit_callbacks(execute=True):
-        following.add(ann, "toy", "doge/usdt")
+    tasks.begin(following.add(ann, "toy", "doge/usdt").symbol, "ann")
     assert [(h["task"], h["argsrepr"], h["kwargsrepr"]) for h in queued()] == [
         ("candles.load_history", "toy DOGE-USDT", "{'is_awaited': True}")
     ]
@@ -82,8 +79,7 @@ def test_where_the_exchange_streams_host_and_history_are_told_at_once(
     assert control.result(entry[b"id"].decode()).status == "pending"
 
 
-def test_an_idle_exchange_is_left_alone(ann, toy, redis_state, queued, django_capture_on_commit_callbacks):
-    with django_capture_on_commit_callbacks(execute=True):
-        following.add(ann, "toy", "DOGE-USDT")
+def test_an_idle_exchange_is_left_alone(ann, toy, redis_state, queued):
+    tasks.begin(following.add(ann, "toy", "DOGE-USDT").symbol, "ann")
     assert queued() == []
     assert not redis_state.exists(keys.control("toy"))

@@ -11,7 +11,7 @@ from ninja.errors import HttpError
 from livermore.web import market_facts, markets
 from livermore.web.api.errors import Forbidden
 from livermore.web.observed import now_ms
-from symbols import following, services
+from symbols import following, services, tasks
 from symbols.models import UserSymbolSubscription
 
 router = Router(tags=["subscriptions"])
@@ -45,6 +45,7 @@ def add_subscription(request: HttpRequest, wish: Wish) -> Status:
     found = following.add(
         request.user, row.slug, wish.symbol, days=wish.days, is_pinned=wish.is_pinned, note=wish.note
     )
+    tasks.begin(found.symbol, request.user.get_username())
     return Status(201, _public(found) | {"metrics": market_facts.metrics(found.symbol)})
 
 

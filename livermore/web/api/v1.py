@@ -6,7 +6,18 @@ from django.views.decorators.gzip import gzip_page
 from ninja import NinjaAPI
 
 from livermore.web.access import AUTH, known_only
-from livermore.web.api import alerts, errors, exchanges, market, quality, quarantine, signals, subscriptions, symbols
+from livermore.web.api import (
+    alerts,
+    errors,
+    exchanges,
+    market,
+    quality,
+    quarantine,
+    rules,
+    signals,
+    subscriptions,
+    symbols,
+)
 
 api = NinjaAPI(
     title="Livermore",
@@ -30,4 +41,5 @@ api.add_router("/subscriptions", subscriptions.router)
 api.add_router("", market.router)
 api.add_router("", quality.router)
 api.add_router("/quarantine", quarantine.router)
+api.add_router("", rules.router)
 errors.register(api)

@@ -1,0 +1,32 @@
+"""Celery tasks of the outbox; beat runs the first, which asks for the others."""
+
+from __future__ import annotations
+
+import secrets
+
+from candles.notify import outbox
+from exchanges.state import delete_if, state_redis
+from livermore.celery import app
+from livermore.core import keys
+
+LOCK_MS = 120_000
+"""Longer than a channel's messages take; a sender that died is succeeded after that."""
+
+
+@app.task(name="notify.collect", expires=5)
+def collect() -> None:
+    """Owe what new signals ask for, and have every channel served to which something is due."""
+    for channel in outbox.collect():
+        deliver.apply_async((channel,), argsrepr=f"channel {channel}")
+
+
+@app.task(name="notify.deliver", expires=60)
+def deliver(channel: int) -> None:
+    """Send what is due to one channel, unless that is under way."""
+    key, token = keys.channel_lock(channel), secrets.token_hex(8)
+    if not state_redis().set(key, token, nx=True, px=LOCK_MS):
+        return
+    try:
+        outbox.deliver(channel)
+    finally:
+        delete_if(key, token)
