@@ -1,4 +1,4 @@
-"""The conformance table: which venue keeps which rule, printed at the end of a run of these tests."""
+"""A plugin that prints at the end of a run which venue keeps which rule, whichever process tried it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 RULES = (*(f"C{number:02d}" for number in range(11)), "recordings")
 KEPT, BROKEN, UNTRIED = "✓", "✗", "–"
 
+_ABOUT = "venue and rule"
 _verdicts: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
 
 
@@ -45,12 +46,19 @@ def mark(outcomes: set[str]) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
-    """Remember what became of each test that speaks of a venue and a rule."""
+    """Have the report of a test say of which venue and rule it speaks."""
     report = yield
-    about = subject(item)
-    if about and (report.when == "call" or report.outcome != "passed"):
-        _verdicts[about].add(report.outcome)
+    if about := subject(item):
+        report.user_properties.append((_ABOUT, list(about)))
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what became of it; called where the summary is printed."""
+    about = dict(report.user_properties).get(_ABOUT)
+    if about and (report.when == "call" or report.outcome != "passed"):
+        slug, rule = about
+        _verdicts[slug, rule].add(report.outcome)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
