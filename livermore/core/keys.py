@@ -212,6 +212,11 @@ def rtt(exchange: str) -> str:
     return f"rtt:{exchange}"
 
 
+def lease(exchange: str) -> str:
+    """`owner|epoch` of the one holder of an exchange."""
+    return f"lease:{exchange}"
+
+
 def epoch(exchange: str) -> str:
     """Counter of lease epochs; never expires."""
     return f"epoch:{exchange}"
