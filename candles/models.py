@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from candles.legacy_models import LegacyMigration, LegacyModeChange  # noqa: F401: Django looks for models here
+from candles.legacy_models import LegacyMigration, LegacyModeChange  # noqa: F401 (Django looks for them here)
 from exchanges.fields import ExactDecimalField
 from exchanges.models import Exchange
 from livermore.core.candle import Candle as CandleValue
