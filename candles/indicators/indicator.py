@@ -91,8 +91,8 @@ class Indicator:
         """The parameters that apply when nobody says anything."""
         return {name: parameter.default for name, parameter in self.parameters.items()}
 
-    def with_parameters(self, said: Mapping[str, str]) -> Indicator:
-        """The same with other parameters, given as text; raises `InvalidInput` that says what is accepted."""
+    def chosen(self, said: Mapping[str, str]) -> dict[str, Value]:
+        """Every parameter's value where some are given as text; raises `InvalidInput` that says what is accepted."""
         given = self.defaults
         for name, text in said.items():
             if name not in self.parameters:
@@ -102,4 +102,9 @@ class Indicator:
                 given[name] = self.parameters[name].parse(text)
             except InvalidInput as error:
                 raise InvalidInput(f"{name} of {self.name} {error}") from None
+        return given
+
+    def with_parameters(self, said: Mapping[str, str]) -> Indicator:
+        """The same with other parameters; raises what `chosen` raises."""
+        given = self.chosen(said)
         return self if self.remake is None or given == self.defaults else self.remake(given)

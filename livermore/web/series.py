@@ -9,7 +9,7 @@ from typing import Any
 
 from candles import compare, legacy, window
 from candles.indicators.bars import Bars
-from candles.indicators.registry import indicator
+from candles.indicators.indicator import Indicator
 from candles.models import Candle as StoredCandle
 from exchanges.state import state_redis
 from livermore.core import keys
@@ -110,13 +110,12 @@ def provenance(market: ExchangeSymbol, timeframe: Timeframe, candles: Sequence[C
 
 
 def indicator_rows(
-    market: ExchangeSymbol, timeframe: Timeframe, kind: str, limit: int, user: int | None = None
+    market: ExchangeSymbol, timeframe: Timeframe, chosen: Indicator, limit: int, user: int | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Chart rows of an indicator, oldest first, and its latest value; raises `InvalidInput` for an unknown kind.
+    """Chart rows of an indicator, oldest first, and its latest value.
 
     Computed from the same candles the chart shows, plus what the formula needs to have converged.
     """
-    chosen = indicator(kind)
     candles = read(market, timeframe, limit=min(limit + chosen.load_bars, MOST), user=user).candles
     if not candles:
         return [], None

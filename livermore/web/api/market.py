@@ -50,32 +50,5 @@ def list_candles(
     }
 
 
-@router.get("/indicators/{exchange}/{symbol}")
-def list_indicator(
-    request: HttpRequest,
-    exchange: str,
-    symbol: str,
-    timeframe: str = "5m",
-    kind: Annotated[str, Query(alias="type")] = "macdv",
-    limit: Limit = series.DEFAULT_LIMIT,
-) -> dict[str, Any]:
-    """An indicator over the newest closed candles: rows for a chart, and its latest value in full."""
-    frame = markets.timeframe(timeframe)
-    market = markets.market(exchange, symbol)
-    rows, latest = series.indicator_rows(market, frame, kind, limit, request.user.pk)
-    now = now_ms()
-    ended = None if latest is None else latest["candle_open_time"] + frame.ms
-    return {
-        "exchange": exchange,
-        "symbol": market.name,
-        "timeframe": frame,
-        "type": kind,
-        "now_ms": now,
-        "age_ms": None if ended is None else max(0, now - ended),
-        "rows": rows,
-        "latest": latest,
-    }
-
-
 def _behind(known: dict[int, dict[str, Any]], open_ms: int) -> dict[str, Any]:
     return {"provenance": known[open_ms]} if open_ms in known else {}

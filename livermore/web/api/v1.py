@@ -10,6 +10,7 @@ from livermore.web.api import (
     alerts,
     errors,
     exchanges,
+    indicators,
     market,
     quality,
     quarantine,
@@ -36,6 +37,7 @@ api.add_decorator(gzip_page, mode="view")
 api.add_router("/exchanges", exchanges.router)
 api.add_router("/signals", signals.router)
 api.add_router("/alerts", alerts.router)
+api.add_router("/indicators", indicators.router)
 api.add_router("/symbols", symbols.router)
 api.add_router("/subscriptions", subscriptions.router)
 api.add_router("", market.router)
