@@ -163,6 +163,7 @@ class Outbox:
             self._shed(batch)
         else:
             self.published += 1
+            event(log, "batch.published", logging.DEBUG, batch=batch.id, exchange=batch.exchange, waiting=len(self) - 1)
         with self._head:
             self._done()
         return True

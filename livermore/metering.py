@@ -1,4 +1,7 @@
-"""What Celery tells of tasks, counted: run time, failures, retries. Imported by every process, heard in workers."""
+"""What Celery tells of tasks: counted, and the batch that a task comes from, bound to its lines and to what it sends.
+
+Imported by every process; but for the sending it is heard in workers only.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ from typing import Any
 from celery import signals
 
 from exchanges import tally
+from livermore import logs
+
+BATCH = "batch"
+"""The header, and the field of log lines, that follow a batch from socket to candle."""
 
 _began: dict[str, float] = {}
 
@@ -24,15 +31,25 @@ def _end(**_: Any) -> None:
 
 
 @signals.task_prerun.connect
-def _started(task_id: str, **_: Any) -> None:
+def _started(task_id: str, task: Any, **_: Any) -> None:
     _began[task_id] = time.perf_counter()
+    logs.unbind()
+    if batch := task.request.get(BATCH):
+        logs.bind(batch=batch)
 
 
 @signals.task_postrun.connect
 def _ended(task_id: str, task: Any, **_: Any) -> None:
+    logs.unbind()
     began = _began.pop(task_id, None)
     if began is not None:
         tally.observe(tally.TASKS, task.name, value=time.perf_counter() - began)
+
+
+@signals.before_task_publish.connect
+def _sent(headers: dict[str, Any], **_: Any) -> None:
+    if batch := logs.bound().get(BATCH):
+        headers[BATCH] = batch
 
 
 @signals.task_failure.connect

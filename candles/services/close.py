@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from candles import ledger
@@ -19,6 +19,7 @@ from candles.slab import Slab
 from exchanges import tally
 from livermore.core.candle import BUCKET_MS, Candle, Quality
 from livermore.core.errors import FrameRejected
+from livermore.core.frame import runs
 from livermore.logs import event
 
 log = logging.getLogger(__name__)
@@ -163,11 +164,13 @@ def _tells_of(before: Edge, edge: Edge, folded: Folded | None) -> bool:
     return not _is_carried(edge) and (before.last + 1 == edge.first or is_whole)
 
 
-def _log(candle: Candle, slabs: Sized, folded: Folded | None) -> None:
-    event(
-        log, "candle.closed", logging.DEBUG, exchange=candle.exchange, symbol=candle.symbol, open=candle.open_ms,
-        trades=candle.trades, slabs=len(slabs), quality=candle.quality, conflicts=folded.conflicts if folded else 0,
-    )  # fmt: skip
+def _log(candle: Candle, slabs: Collection[str], folded: Folded | None) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        event(
+            log, "candle.closed", logging.DEBUG, exchange=candle.exchange, symbol=candle.symbol, open=candle.open_ms,
+            trades=candle.trades, slabs=len(slabs), quality=candle.quality,
+            conflicts=folded.conflicts if folded else 0, batches=runs(slabs),
+        )  # fmt: skip
 
 
 def _summarise(exchange: str, done: Closing, started: float) -> None:

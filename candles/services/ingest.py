@@ -25,7 +25,7 @@ from livermore.core.frame import FrameBatch
 from livermore.core.gap import Gap
 from livermore.core.symbol import SymbolBook
 from livermore.core.trade import Trade
-from livermore.logs import event
+from livermore.logs import bind, event
 from symbols import services as symbols
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def ingest(body: dict[str, Any]) -> Ingested:
     A batch of a lease that somebody else has by now is set aside where its trades could count twice; what it held
     is a gap. Raises `FrameRejected` for an unreadable body.
     """
-    batch = wire.unpack(body)
+    batch = _unpacked(body)
     venue = registry.venue(batch.exchange)
     if arrivals.is_stale(venue, batch):
         return _refused(body, batch)
@@ -94,12 +94,24 @@ def ingest(body: dict[str, Any]) -> Ingested:
     return result
 
 
+def _unpacked(body: dict[str, Any]) -> FrameBatch:
+    """The batch, whose id every line of this task carries from now on."""
+    batch = wire.unpack(body)
+    bind(batch=batch.id)
+    return batch
+
+
 def _tell(result: Ingested, batch: FrameBatch) -> None:
     """Counts; and one line a batch, and alarms, only where something was wrong."""
     counts = ((tally.BATCHES, 1), (tally.FRAMES, result.frames), (tally.TRADES, result.trades))
     for kind, count in (*counts, (tally.REJECTED, result.rejected.total())):
         tally.add(kind, result.exchange, by=count)
-    tally.observe(tally.INGEST_DELAY, result.exchange, value=max(0.0, (time.time_ns() - batch.received_ns) / 1e9))
+    delay_s = max(0.0, (time.time_ns() - batch.received_ns) / 1e9)
+    tally.observe(tally.INGEST_DELAY, result.exchange, value=delay_s)
+    event(
+        log, "batch.stored", logging.DEBUG, batch=result.batch, exchange=result.exchange, frames=result.frames,
+        trades=result.trades, delay_s=round(delay_s, 3),
+    )  # fmt: skip
     if result.rejected or result.unknown_fields:
         drift.alarm(result.exchange, result.batch, result.rejected, result.unknown_fields)
     if result.rejected or result.unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NewType
 
@@ -33,3 +34,26 @@ class FrameBatch:
     def received_ns(self) -> int:
         """When the newest frame was received, ns UTC by our clock; 0 for an empty batch."""
         return self.arrivals[-1][1] if self.arrivals else 0
+
+
+def runs(ids: Iterable[str]) -> str:
+    """Batch ids in short, by connection: `AbC:3-7,9`; what is no batch's id stands as it is."""
+    numbers: dict[str, list[int]] = {}
+    others = []
+    for one in ids:
+        connection, _, number = one.rpartition(":")
+        if connection and number.isdigit():
+            numbers.setdefault(connection, []).append(int(number))
+        else:
+            others.append(one)
+    return " ".join([*(f"{c}:{_joined(sorted(n))}" for c, n in sorted(numbers.items())), *sorted(others)])
+
+
+def _joined(numbers: list[int]) -> str:
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
