@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from django.test import Client
 from candles.indicators.bars import Bars
 from candles.indicators.registry import indicator, indicators
 from candles.services.indicators import KEPT
+from livermore.core import keys
+from livermore.core.candle import Timeframe
 from symbols.models import ExchangeSymbol
 from tests.web import market_data
 
@@ -73,3 +76,33 @@ def test_few_candles_are_not_ready_and_say_so(browser: Client, markets: list[Exc
     market_data.fill_window("kucoin", "BTC-USDT", 10)
     answer: dict[str, Any] = browser.get(f"{AT}?type=rsi").json()
     assert (answer["latest"]["ready"], answer["latest"]["converged"], answer["latest"]["rsi"]) == (False, False, None)
+
+
+def keep(redis_state: Any, exchange: str, symbol: str, timeframe: str, macdv: float | None, stage: str | None) -> None:
+    """A kept value as the workers leave it."""
+    said = {"macdv": macdv, "stage": stage, "converged": True, "tainted": False}
+    value = {"candle_open_time": market_data.current_bucket() - Timeframe(timeframe).ms, **said}
+    redis_state.set(keys.indicator(exchange, symbol, timeframe, KEPT), json.dumps(value))
+
+
+def test_the_portfolio_stands_every_exchange_side_by_side(
+    browser: Client, markets: list[ExchangeSymbol], redis_state: Any
+) -> None:
+    for timeframe, macdv, stage in (("1h", 60, "rallying"), ("4h", 70, "rallying"), ("1d", 10, "rebounding")):
+        keep(redis_state, "kucoin", "BTC-USDT", timeframe, macdv, stage)
+    for timeframe, macdv, stage in (("1h", -160, "oversold"), ("4h", 10, "retracing"), ("1d", None, None)):
+        keep(redis_state, "coinbase", "BTC-USD", timeframe, macdv, stage)
+    table = browser.get("/api/v1/indicators/portfolio").json()
+    rows = {(row["exchange"], row["symbol"]): row for row in table["rows"]}
+    assert set(rows) == {("kucoin", "BTC-USDT"), ("coinbase", "BTC-USD"), ("kucoin", "ETH-USDT")}
+    first, second = rows["kucoin", "BTC-USDT"], rows["coinbase", "BTC-USD"]
+    assert (first["bias"], first["label"], first["timeframes"]["1h"]["macdv"]) == ("Bullish", "Strong up", 60)
+    assert first["timeframes"]["1h"]["age_ms"] >= 0
+    assert (second["bias"], second["label"]) == ("Bearish", None)
+    assert rows["kucoin", "ETH-USDT"]["bias"] is None
+    assert table["lists"] == {
+        "kucoin": {"bullish": ["BTC-USDT"], "bearish": [], "reversal_up": [], "reversal_down": []}
+    }
+    only = browser.get("/api/v1/indicators/portfolio?exchange=coinbase&compat=contrarian").json()["rows"]
+    assert [(row["symbol"], row["bias"]) for row in only] == [("BTC-USD", "Neutral")]
+    assert browser.get("/api/v1/indicators/portfolio?compat=x").status_code == 422

@@ -11,8 +11,9 @@ from candles.indicators.indicator import Choice, Indicator, Number
 from candles.indicators.registry import indicator, indicators
 from candles.services.indicators import KEPT
 from livermore.core.errors import InvalidInput
-from livermore.web import markets, series
+from livermore.web import markets, portfolio, series
 from livermore.web.observed import now_ms
+from symbols.models import ExchangeSymbol
 
 router = Router(tags=["indicators"])
 
@@ -21,6 +22,27 @@ router = Router(tags=["indicators"])
 def list_indicators(request: HttpRequest) -> dict[str, Any]:
     """What there is, with its parameters. `is_kept`: kept up to date in Redis for every series."""
     return {"indicators": [_described(of) for of in indicators().values()]}
+
+
+@router.get("/portfolio")
+def list_portfolio(
+    request: HttpRequest,
+    exchange: str = "",
+    base: str = "",
+    tier: int = 1,
+    compat: Annotated[str, Query(pattern="^(contrarian)?$")] = "",
+) -> dict[str, Any]:
+    """MACD-V and stage of every timeframe, weighted bias and label of each market of a tier, side by side.
+
+    `lists` names by exchange those worth a look. `compat=contrarian` reads extremes the other way round.
+    """
+    rows = ExchangeSymbol.objects.trading().filter(tier=tier).order_by("exchange", "rank", "name")
+    if exchange:
+        rows = rows.filter(exchange=markets.exchange(exchange))
+    if base:
+        rows = rows.filter(base=base.upper())
+    now = now_ms()
+    return {"now_ms": now, **portfolio.table(list(rows), now, is_contrarian=bool(compat))}
 
 
 @router.get("/{exchange}/{symbol}")
