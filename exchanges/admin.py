@@ -1,4 +1,4 @@
-"""The operator's desk for exchanges, and users' accounts whose secrets go in and never out."""
+"""The operator's desk for exchanges."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.db import models, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_post_parameters
 
-from exchanges import control, credentials, observed, registry
-from exchanges.models import Exchange, UserExchange
+from exchanges import control, observed, registry
+from exchanges.account_admin import UserExchangeAdmin
+from exchanges.models import Exchange
 from livermore import orders
 from livermore.core.errors import LivermoreError, StoreUnavailable
 from symbols import tasks as symbol_tasks
+
+__all__ = ["ExchangeAdmin", "UserExchangeAdmin"]
 
 COMMAND_WAIT_S = 60
 GEO_RULES_LAST_DAYS = 30
@@ -39,7 +40,6 @@ _DESCRIPTIONS = {
     control.Verb.RECONCILE: "Reconcile streamed symbols",
     control.Verb.REFRESH: "Refresh symbols and Tier 1",
 }
-_SECRETS = ("api_key", "api_secret", "passphrase")
 
 
 class OrderForm(helpers.ActionForm):
@@ -192,57 +192,3 @@ class ExchangeAdmin(admin.ModelAdmin):
         for exchange in queryset:
             transaction.on_commit(partial(task.delay, exchange.slug))
             messages.info(request, f"{exchange}: {task.name} enqueued")
-
-
-class UserExchangeForm(forms.ModelForm):
-    """Secrets are typed in and encrypted; the form never shows what is stored."""
-
-    api_key = forms.CharField(required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}))
-    api_secret = forms.CharField(required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}))
-    passphrase = forms.CharField(required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}))
-
-    class Meta:
-        model = UserExchange
-        fields = ("user", "exchange", "label", "is_trading_acknowledged")
-
-    def clean(self) -> dict[str, Any]:
-        """A new account needs key and secret; leaving all empty later keeps what is stored."""
-        cleaned = super().clean() or self.cleaned_data
-        given = [name for name in _SECRETS if cleaned.get(name)]
-        if given or not self.instance.credentials:
-            for name in ("api_key", "api_secret"):
-                if name not in given:
-                    self.add_error(name, "enter key and secret together; what is stored is replaced as a whole")
-        return cleaned
-
-    def save(self, commit: bool = True) -> UserExchange:
-        """Encrypts what was typed."""
-        if self.cleaned_data.get("api_key"):
-            self.instance.credentials = credentials.encrypt({name: self.cleaned_data[name] for name in _SECRETS})
-        return super().save(commit)
-
-
-@admin.register(UserExchange)
-class UserExchangeAdmin(admin.ModelAdmin):
-    """Accounts of users at exchanges; credentials are write-only."""
-
-    form = UserExchangeForm
-    list_display = ("user", "exchange", "label", "has_credentials", "is_trading_acknowledged", "created_at")
-    list_filter = ("exchange",)
-    list_select_related = ("user", "exchange")
-    search_fields = ("user__username", "label")
-    autocomplete_fields = ("user",)
-    fieldsets = (
-        (None, {"fields": ("user", "exchange", "label", "is_trading_acknowledged")}),
-        ("Credentials", {"description": "Write-only: what is stored is never shown.", "fields": _SECRETS}),
-    )
-
-    @admin.display(description="credentials stored", boolean=True)
-    def has_credentials(self, obj: UserExchange) -> bool:
-        """Is anything stored?"""
-        return bool(obj.credentials)
-
-    @method_decorator(sensitive_post_parameters(*_SECRETS))
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Error reports leave the secrets out."""
-        return super().changeform_view(request, *args, **kwargs)

@@ -13,6 +13,9 @@ from django.http import HttpRequest
 
 from symbols import services, tasks
 from symbols.models import ExchangeSymbol, Tier1Refresh, UserSymbolSubscription
+from symbols.position_admin import PositionAdmin
+
+__all__ = ["ExchangeSymbolAdmin", "PositionAdmin", "UserSymbolSubscriptionAdmin"]
 
 _BY_HAND = ("exchange", "native", "base", "quote", "is_trading")
 _FROM_VENUE = ("status", "tick", "lot", "quote_precision")

@@ -27,6 +27,7 @@ LAYERS = (
     (PURE, "candles.notify.matching", "candles.notify.wording"),
     (ADAPTER, "candles.notify.webhook", "candles.notify.chat"),
     (ENTRY, "*.tasks", "*.tasks.*", "*.admin", "*.admin.*", "*.checks", "*.apps", "*.management*"),
+    (ENTRY, "exchanges.account_admin", "symbols.position_admin"),
     (ENTRY, "exchanges.drift_admin", "symbols.errands", "candles.errands", "candles.upkeep"),
     (PURE, "exchanges.venue", "exchanges.lifecycle", "exchanges.batching", "exchanges.wire", "exchanges.framing"),
     (PURE, "exchanges.pacing", "exchanges.placement", "exchanges.silence", "exchanges.*.session", "exchanges.*.mapper"),

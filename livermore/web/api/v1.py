@@ -12,6 +12,7 @@ from livermore.web.api import (
     exchanges,
     indicators,
     market,
+    positions,
     quality,
     quarantine,
     rules,
@@ -40,6 +41,7 @@ api.add_router("/alerts", alerts.router)
 api.add_router("/indicators", indicators.router)
 api.add_router("/symbols", symbols.router)
 api.add_router("/subscriptions", subscriptions.router)
+api.add_router("/positions", positions.router)
 api.add_router("", market.router)
 api.add_router("", quality.router)
 api.add_router("/quarantine", quarantine.router)
