@@ -41,6 +41,11 @@ def pattern(number: int) -> str:
     return f"candles:*:{number}:*:*"
 
 
+def everywhere() -> str:
+    """Matches the candle keys of every exchange; what it finds must be parsed."""
+    return "candles:*:*:*:*"
+
+
 def parse(key: str) -> LegacyKey | None:
     """The parts of a predecessor's candle key; None for any other, ours included."""
     found = _KEY.fullmatch(key)
