@@ -18,15 +18,16 @@ from django.utils import timezone
 
 from exchanges import control, observed, registry
 from exchanges.account_admin import UserExchangeAdmin
+from exchanges.drift_admin import DriftAdmin
+from exchanges.metadata import GEO_RULES_LAST_DAYS
 from exchanges.models import Exchange
 from livermore import orders
 from livermore.core.errors import LivermoreError, StoreUnavailable
 from symbols import tasks as symbol_tasks
 
-__all__ = ["ExchangeAdmin", "UserExchangeAdmin"]
+__all__ = ["DriftAdmin", "ExchangeAdmin", "UserExchangeAdmin"]
 
 COMMAND_WAIT_S = 60
-GEO_RULES_LAST_DAYS = 30
 _LISTED_DEPENDANTS = 50
 _OBSERVED = ("stream", "configuration", "endpoint_in_use", "is_endpoint_overridden")
 _DESCRIPTIONS = {

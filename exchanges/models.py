@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
+from django.utils import timezone
 
 from exchanges.fields import ExactDecimalField
 from exchanges.venue import Endpoint, Limits
@@ -207,3 +208,41 @@ class UserExchange(models.Model):
     def ask_again(self) -> None:
         """Somebody has changed something: what was refused may be tried once more. Must be saved."""
         self.state, self.state_why = KeyState.NEW, ""
+
+
+class Drift(models.Model):
+    """Where an exchange's row, or what we knew of its symbols, and what the venue says were not the same.
+
+    `what` names it, `ours` and `theirs` are for people; `changes` are the fields of the row that accepting theirs
+    writes. Open until somebody settles it.
+    """
+
+    class Decision(models.TextChoices):
+        """How it was settled: theirs was taken, ours stays, the sync took theirs, both are the same again."""
+
+        ACCEPTED = "accepted"
+        KEPT = "kept"
+        SYNCED = "synced"
+        GONE = "gone"
+
+    exchange = models.ForeignKey(Exchange, models.CASCADE, related_name="drifts")
+    what = models.CharField(max_length=80)
+    ours = models.CharField(max_length=200)
+    theirs = models.CharField(max_length=200)
+    changes = models.JSONField(default=dict, blank=True, editable=False)
+    seen_at = models.DateTimeField(default=timezone.now)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.CharField(max_length=150, blank=True)
+    decision = models.CharField(max_length=8, blank=True, choices=Decision)
+
+    class Meta:
+        ordering = [models.F("settled_at").desc(nulls_first=True), "-seen_at", "-pk"]
+        verbose_name_plural = "drift of exchanges' metadata"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["exchange", "what"], condition=models.Q(settled_at=None), name="drift_open_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange_id} {self.what}: ours {self.ours}, theirs {self.theirs}"

@@ -7,6 +7,7 @@ import importlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -191,6 +192,11 @@ class Simulation:
         self.market.rename(venue, base, to)
         self.servers[venue].stage.delisted |= {native for at, native in self.market.gone if at == venue}
 
+    def restrict(self, venue: str, weight: int) -> None:
+        """From now on the venue allows so much of its REST per window, and says so where it states limits."""
+        stage = self.servers[venue].stage
+        stage.options = replace(stage.options, weight_limit=weight)
+
     def open_account(self, venue: str, account: Account) -> None:
         """Let a venue accept a key; what the account holds and the key may do can be changed at any time."""
         self.servers[venue].stage.accounts[account.api_key] = account
@@ -217,6 +223,8 @@ class Simulation:
             self.delist(step.venue, **step.subject)
         elif step.action == "rename":
             self.rename(step.venue, **step.subject)
+        elif step.action == "restrict":
+            self.restrict(step.venue, **step.subject)
         elif step.action in ("silence", "skew"):
             getattr(self.market, step.action)(step.venue, **step.subject)
         else:

@@ -5,13 +5,36 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from exchanges import errands
+from django.utils import timezone
+
+import symbols.tasks
+from exchanges import errands, metadata, services
 from exchanges.errands import Errand
-from livermore.celery import TryAgain
+from exchanges.models import Exchange
+from livermore.celery import TryAgain, app
 from livermore.core.errors import StoreUnavailable
 from livermore.logs import event
 
 log = logging.getLogger(__name__)
+
+
+@app.task(name="exchanges.check_metadata", base=TryAgain)
+def check_metadata(exchange: str | None = None) -> None:
+    """Compare an exchange's limits, symbols and the age of its geo rules with what its venue says.
+
+    Without a name, of every exchange that is enabled the age alone, for which nobody is asked, and one task for
+    each that streams now.
+    """
+    if exchange is None:
+        for row in Exchange.objects.filter(enabled=True):
+            metadata.check_geo(row, timezone.localdate())
+        for slug in services.streaming():
+            check_metadata.apply_async((slug,), queue=f"backfill.{slug}")
+        return
+    row = services.usable(exchange)
+    metadata.check_geo(row, timezone.localdate())
+    metadata.check_limits(row, services.rest(exchange, share=1))
+    symbols.tasks.sync(exchange)
 
 
 class ErrandTask(TryAgain):

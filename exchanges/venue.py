@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from exchanges.holdings import Credentials, Holdings
 from livermore.core.candle import Kline, Timeframe
@@ -231,6 +231,25 @@ class Rest(Protocol):
     def trades(self, native: str, symbol: str, start_ms: int, end_ms: int) -> Sequence[Trade]: ...
     def volumes(self) -> Mapping[str, Decimal]: ...
     def time_ms(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StatedLimits:
+    """What a venue says of its own limits today, named and measured as in the exchange's row; None: nothing.
+
+    `silence_s` is how long a connection that its pings keep alive may be without a frame: the row's must be no shorter.
+    """
+
+    rest_weight: int | None = None
+    rest_window_s: int | None = None
+    silence_s: int | None = None
+
+
+@runtime_checkable
+class StatesLimits(Protocol):
+    """What a `Rest` may offer besides, where its venue states limits. Raises what its other calls raise."""
+
+    def stated_limits(self) -> StatedLimits: ...
 
 
 SessionFactory = Callable[[Limits, Collection[str]], Session]

@@ -12,11 +12,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from exchanges.metadata import note_synced
 from exchanges.venue import Instrument, Rest
 from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol, SymbolBook
 from symbols import renames
 from symbols.models import ExchangeSymbol, UserSymbolSubscription
+from symbols.moves import moves
 
 _DAY_MS = 86_400_000
 _FROM_VENUE = ("base", "quote", "name", "status", "is_trading", "tick", "lot", "quote_precision")
@@ -66,6 +68,7 @@ def sync(exchange_slug: str, rest: Rest) -> SyncResult:
             unique_fields=["exchange", "native"],
             update_fields=[*_FROM_VENUE, "last_seen"],
         )
+        note_synced(exchange_slug, moves(known, rows, delisted))
     halted = [r for r in changed if known[r.native].is_trading and not r.is_trading]
     fresh = [r for r in rows if r.is_trading and r.native not in known]
     return SyncResult(

@@ -15,13 +15,14 @@ import msgspec
 
 from exchanges.binance.mapper import Aggregate
 from exchanges.http import TIMEOUT_S, Door, reads, shaped
-from exchanges.venue import Budget, Endpoint, Instrument
+from exchanges.venue import Budget, Endpoint, Instrument, StatedLimits
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
 
 PAGE = 1000
+_INTERVAL_S = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600}
 
 WEIGHTS: Mapping[str, int] = {
     "/api/v3/time": 1,
@@ -46,6 +47,17 @@ class _Market(msgspec.Struct):
 
 class _Markets(msgspec.Struct):
     symbols: list[_Market]
+
+
+class _Rate(msgspec.Struct):
+    rateLimitType: str  # noqa: N815
+    interval: str
+    intervalNum: int  # noqa: N815
+    limit: int
+
+
+class _Rates(msgspec.Struct):
+    rateLimits: list[_Rate] = []  # noqa: N815
 
 
 class _Ticker(msgspec.Struct):
@@ -141,6 +153,14 @@ class BinanceRest:
     def volumes(self) -> Mapping[str, Decimal]:
         """24 h turnover per native symbol, each in its own quote; one call for all."""
         return {row.symbol: row.quoteVolume for row in shaped(self._client.get_ticker(), list[_Ticker])}
+
+    def stated_limits(self) -> StatedLimits:
+        """The weight that `exchangeInfo` allows one address; `/rest-api/limits` says to read it there."""
+        rates = shaped(self._client.get_exchange_info(), _Rates).rateLimits
+        rate = next((r for r in rates if r.rateLimitType == "REQUEST_WEIGHT" and r.interval in _INTERVAL_S), None)
+        if rate is None:
+            return StatedLimits()
+        return StatedLimits(rest_weight=rate.limit, rest_window_s=rate.intervalNum * _INTERVAL_S[rate.interval])
 
     def time_ms(self) -> int:
         """The venue's clock."""

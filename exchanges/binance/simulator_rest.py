@@ -102,7 +102,7 @@ class RestAnswers:
         self._stage = stage
         self._dialect = dialect
         self._signed = AccountAnswers(stage, tells_rights=dialect.tells_rights).calls
-        self._budget = Budget(stage.options.weight_limit or dialect.weight_limit)
+        self._budget = Budget(dialect.weight_limit)
         self._calls: dict[str, Callable[[Mapping[str, str]], Any]] = {
             "ping": lambda query: {},
             "time": lambda query: {"serverTime": self._now_ms},
@@ -123,6 +123,7 @@ class RestAnswers:
 
     def answer(self, request: web.Request) -> web.Response:
         """The response, with the weight it used in its header."""
+        self._budget.limit = self._stage.options.weight_limit or self._dialect.weight_limit
         name = request.path.removeprefix(PREFIX)
         query = dict(request.query)
         try:

@@ -5,6 +5,7 @@ https://docs.cdp.coinbase.com/advanced-trade/reference
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -13,7 +14,7 @@ import msgspec
 
 from exchanges.coinbase.mapper import Match
 from exchanges.http import TIMEOUT_S, Door, reads, shaped
-from exchanges.venue import Budget, Endpoint, Instrument
+from exchanges.venue import Budget, Endpoint, Instrument, StatedLimits
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import InvalidInput, RemoteProtocolError
 from livermore.core.symbol import Symbol
@@ -165,6 +166,14 @@ class CoinbaseRest:
     def time_ms(self) -> int:
         """The venue's clock."""
         return int(shaped(self._door.fetch(f"{_PUBLIC}/time"), _Time).epochMillis)
+
+    def stated_limits(self) -> StatedLimits:
+        """Requests per second, as the header of any answer says."""
+        answer = self._door.get(f"{self._door.base}{_PUBLIC}/time")
+        self._door.decoded(answer)
+        said = answer.headers.get("x-ratelimit-limit", "")
+        is_said = re.fullmatch(r"[1-9]\d{0,8}", said)
+        return StatedLimits(rest_weight=int(said), rest_window_s=1) if is_said else StatedLimits()
 
     def _products(self) -> Sequence[_Product]:
         """Spot products without aliases of others listed; one page holds them all in practice."""

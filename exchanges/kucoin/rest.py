@@ -8,9 +8,7 @@ https://www.kucoin.com/docs-new/rest/spot-trading/market-data/introduction
 
 from __future__ import annotations
 
-import re
 import secrets
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
@@ -21,16 +19,13 @@ import msgspec
 import requests
 
 from exchanges.http import TIMEOUT_S, Door, reads, shaped
+from exchanges.kucoin.answers import payload, told, used
 from exchanges.kucoin.mapper import Match
-from exchanges.venue import Budget, Endpoint, Instrument, SocketAddress
+from exchanges.venue import Budget, Endpoint, Instrument, SocketAddress, StatedLimits
 from livermore.core.candle import Kline, Timeframe
 from livermore.core.errors import (
-    CredentialsRejected,
-    GeoBlocked,
     InvalidInput,
-    RateLimited,
     RemoteProtocolError,
-    VenueUnavailable,
 )
 from livermore.core.symbol import Symbol
 from livermore.core.trade import Trade
@@ -59,12 +54,6 @@ _TYPE = {
     Timeframe.H4: "4hour",
     Timeframe.D1: "1day",
 }
-
-_SUCCESS, _TOO_MANY = "200000", "429000"
-_REGIONAL = ("400301", "400302", "400303", "400304")
-_OVERLOAD_PAUSE_S = 2.0
-"""A 429 without quota headers means that the venue is busy, not that we asked too much."""
-_OWN_ADDRESS = re.compile(r"current ip: \S+ and ")
 
 Sign = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
@@ -123,15 +112,16 @@ class KucoinRest:
         self._timeout_s = timeout_s
 
     @cached_property
+    def _door(self) -> Door:
+        rest, budget = self._endpoint.rest, self._budget
+        return Door(rest, budget, allowed=_ALLOWED, weights=WEIGHTS, used=used, timeout_s=self._timeout_s)
+
+    @cached_property
     def _api(self) -> Any:
         """The SDK's market API speaking through our door."""
         from kucoin_universal_sdk.generate.spot.market.api_market import MarketAPIImpl
 
-        door = Door(
-            self._endpoint.rest, self._budget,
-            allowed=_ALLOWED, weights=WEIGHTS, used=_used, timeout_s=self._timeout_s,
-        )  # fmt: skip
-        return MarketAPIImpl(_transport(door))
+        return MarketAPIImpl(_transport(self._door))
 
     def socket_url(self, natives: Collection[str]) -> SocketAddress:
         """A server and a token of its own for every connection: a token serves once."""
@@ -190,6 +180,13 @@ class KucoinRest:
         tickers = shaped(self._api.get_all_tickers(), _Tickers).ticker
         return {row.symbol: row.volValue or Decimal(0) for row in tickers}
 
+    def stated_limits(self) -> StatedLimits:
+        """The pool that the headers tell, and how long the token reply lets a connection be silent."""
+        answer = self._door.post(f"{self._door.base}/api/v1/bullet-public")
+        servers = shaped(payload(self._door, answer), _Bullet).instanceServers
+        silence_ms = max((s.pingInterval + s.pingTimeout for s in servers), default=0)
+        return StatedLimits(told(answer.headers, "limit"), silence_s=-(-silence_ms // 1000) or None)
+
     def time_ms(self) -> int:
         """The venue's clock."""
         return shaped(self._api.get_server_time(), int)
@@ -211,50 +208,9 @@ def _transport(door: Door, sign: Sign | None = None) -> Any:
         def call(self, domain: str, broker: bool, method: str, path: str, request: Any, *_: Any, **__: Any) -> Any:
             asked = {} if request is None else request.model_dump(mode="json", by_alias=True, exclude_none=True)
             headers = {"Content-Type": "application/json"}
-            return _payload(door, door.request(method, door.base + path, params=asked, headers=headers, auth=sign))
+            return payload(door, door.request(method, door.base + path, params=asked, headers=headers, auth=sign))
 
     return OurTransport()
-
-
-def _payload(door: Door, response: requests.Response) -> Any:
-    """What a good answer wraps; else the error its code, or failing that its status, stands for.
-
-    https://www.kucoin.com/docs-new/error-code-description and `/rate-limit`
-    """
-    try:
-        said = response.json()
-    except (ValueError, RecursionError):
-        said = None
-    code = said.get("code") if isinstance(said, dict) else None
-    if code == _SUCCESS and response.ok:
-        return said.get("data")
-    words = f"{urlsplit(door.base).netloc}: {code} {said.get('msg', '') if code else ''}"[:300].rstrip()
-    if code in door.key_codes:
-        raise CredentialsRejected(words)
-    if code in _REGIONAL:
-        raise GeoBlocked(_OWN_ADDRESS.sub("", words))
-    if code == _TOO_MANY or response.status_code == 429:
-        until_ms = int((time.time() + _pause_s(response)) * 1000)
-        door.budget.close(until_ms)
-        raise RateLimited(words, until_ms)
-    answer = door.decoded(response)
-    if not isinstance(answer, dict) or not isinstance(code, str):
-        raise RemoteProtocolError(f"{urlsplit(door.base).netloc}: an answer without a code")
-    raise VenueUnavailable(words) if code.startswith("5") else InvalidInput(words)
-
-
-def _pause_s(response: requests.Response) -> float:
-    """Until our quota begins anew; a moment where the venue is merely busy."""
-    said = response.headers.get("gw-ratelimit-reset", "")
-    return int(said) / 1000 if re.fullmatch(r"\d{1,9}", said) else _OVERLOAD_PAUSE_S
-
-
-def _used(headers: Mapping[str, str]) -> int | None:
-    """The weight of this window, of our whole address."""
-    allowed, left = (headers.get(f"gw-ratelimit-{name}", "") for name in ("limit", "remaining"))
-    if not re.fullmatch(r"\d{1,9}", allowed) or not re.fullmatch(r"\d{1,9}", left):
-        return None
-    return int(allowed) - int(left)
 
 
 def _instrument(market: _Market) -> Instrument | None:

@@ -114,7 +114,7 @@ class RestAnswers:
         self._stage = stage
         options, clock_s = stage.options, stage.clock_s
         self.tokens = Tokens(DAY_S * options.scale if options.lifetime_s is None else options.lifetime_s, clock_s)
-        self._budget = Budget(options.weight_limit or WEIGHT_LIMIT, WINDOW_S * options.scale, clock_s)
+        self._budget = Budget(WEIGHT_LIMIT, WINDOW_S * options.scale, clock_s)
         self._tickers: tuple[int, dict[str, Any]] = (-TICKERS_KEPT_MS, {})
         self._calls: dict[str, Callable[[Mapping[str, str]], Any]] = {
             "/api/v1/market/allTickers": lambda query: self._all_tickers(),
@@ -137,6 +137,7 @@ class RestAnswers:
             return web.Response(status=403, text="<html><h1>403 Forbidden</h1></html>", content_type="text/html")
         if request.path in PATHS and request.method == "GET":
             return self._private(request)
+        self._budget.limit = self._stage.options.weight_limit or WEIGHT_LIMIT
         is_allowed = self._budget.spend(WEIGHTS.get(request.path, 0))
         headers = self._budget.headers()
         if not is_allowed:

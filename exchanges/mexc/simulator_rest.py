@@ -74,7 +74,6 @@ class RestAnswers:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._limit = stage.options.weight_limit or WEIGHT_LIMIT
         self._pools: dict[str, Pool] = {}
         self._cdn = Cdn()
         self._calls: dict[str, Callable[[Mapping[str, str]], Any]] = {
@@ -142,7 +141,7 @@ class RestAnswers:
         if is_over(pool.began_s, WEIGHT_WINDOW_S):
             self._pools[name] = pool = Pool(self._stage.clock_s())
         pool.used += _weight(name, query)
-        if pool.used > self._limit:
+        if pool.used > (self._stage.options.weight_limit or WEIGHT_LIMIT):
             pool.refusals += 1
             if pool.refusals > INSISTENT:
                 pool.banned_s = self._stage.clock_s()

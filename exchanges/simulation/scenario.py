@@ -19,9 +19,10 @@ SUBJECTS = {
     "delist": {"base", "is_delisted"},
     "skew": {"by_s"},
     "rename": {"base", "to"},
+    "restrict": {"weight"},
 }
 """What an action that takes an object may be told."""
-ACTIONS = ("fault", "move", "silence", "halt", "delist", "skew", "rename", "episodes")
+ACTIONS = ("fault", "move", "silence", "halt", "delist", "skew", "rename", "restrict", "episodes")
 WHOLE = ("rename",)
 """Actions that must be told all of it, as text."""
 
