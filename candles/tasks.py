@@ -10,12 +10,14 @@ from typing import Any
 from celery import Task
 from kombu.exceptions import OperationalError
 
+import livermore.tasks
 import symbols.tasks
 from candles import ledger
 from candles.ledger import Bucket
 from candles.services import (
     adopt,
     arrivals,
+    canary,
     coverage,
     deliveries,
     failover,
@@ -95,6 +97,9 @@ def stream_started(exchange: str, names: Iterable[str]) -> None:
 @app.task(name="candles.ingest", bind=True, base=TryAgain)
 def ingest_batch(self: Task, body: dict[str, Any]) -> None:
     """Store one batch of raw frames; `deliveries` says when it is given up."""
+    if canary.is_one(body):
+        livermore.tasks.send_on(*canary.arrived(body))
+        return
     try:
         done = deliveries.ingest(body, Delivery.of(self.request, TRIES))
     except FrameRejected as error:
@@ -111,6 +116,7 @@ def ingest_batch(self: Task, body: dict[str, Any]) -> None:
 @app.task(name="candles.sweep", expires=2)
 def sweep() -> None:
     """Claim what is due at every exchange that is started and have it closed."""
+    canary.swept()
     for exchange in registry.slugs():
         now_ms = _now_ms()
         coverage.mark_silent(exchange, now_ms)

@@ -162,7 +162,7 @@ class Outbox:
                 return False
             self._shed(batch)
         else:
-            self.published += 1
+            self.published += bool(batch.frames)  # a canary is none of the venue's
             event(log, "batch.published", logging.DEBUG, batch=batch.id, exchange=batch.exchange, waiting=len(self) - 1)
         with self._head:
             self._done()

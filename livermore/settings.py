@@ -37,6 +37,8 @@ env = environ.Env(
     STATE_REDIS_URL=(str, ""),
     # Redis, broker or PostgreSQL in plain text through a public network is refused unless this says otherwise.
     PLAIN_STORES_ALLOWED=(bool, False),
+    # So often (s) each running exchange sends a canary through all stations, for /health/ready.
+    CANARY_EVERY_S=(int, 10),
     # So much each exchange's frames may take on disk while the broker is away; then the oldest go, as gaps.
     SPOOL_MAX_MB=(int, 2048),
     # JSON: for how many days candles of a timeframe stay in the database; those it does not name stay for ever.
@@ -170,6 +172,7 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "candles.sweep": {"queue": "candles"},
     "candles.close": {"queue": "candles"},
+    "candles.canary": {"queue": "candles"},
     "candles.note_gap": {"queue": "candles"},
     "candles.indicators": {"queue": "candles"},
     "signals.*": {"queue": "signals"},
@@ -204,6 +207,7 @@ if CANDLE_DAYS is None:
 ALERT_RULES = env.json("ALERT_RULES", default={}) or {}
 
 # ---- exchanges ---------------------------------------------------------------------------------
+CANARY_EVERY_S = env("CANARY_EVERY_S")
 SPOOL_MAX_MB = env("SPOOL_MAX_MB")
 EXCHANGE_ENDPOINTS = env.json("EXCHANGE_ENDPOINTS", default={}) or endpoints.told(VAR_DIR)
 VENUE_KEYS = env.json("VENUE_KEYS", default={}) or {}

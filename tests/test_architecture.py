@@ -226,15 +226,15 @@ def test_reading_the_environment_is_recognised_and_writing_is_not() -> None:
 
 
 def test_only_the_keys_module_formats_redis_keys_and_channels() -> None:
-    keys = next(m for m in modules() if m.file == "livermore/core/keys.py")
-    beginnings = set(formatted_beginnings(keys))
-    whole = {text for text in texts(keys) if re.match(r"[a-z]+:[a-z]", text)}
-    assert {"candles:", "usercandles:", "trades:"} <= beginnings
+    keys = [m for m in modules() if m.file in ("livermore/core/keys.py", "livermore/core/channels.py")]
+    beginnings = {beginning for module in keys for beginning in formatted_beginnings(module)}
+    whole = {text for module in keys for text in texts(module) if re.match(r"[a-z]+:[a-z]", text)}
+    assert {"candles:", "usercandles:", "trades:", "channel:signal:"} <= beginnings
     assert "stream:signals" in whole
     formatted = [
         f"{module.file}: {text!r}"
         for module in modules()
-        if module is not keys and module.file != "livermore/core/legacy_keys.py"  # the predecessor's names
+        if module not in keys and module.file != "livermore/core/legacy_keys.py"  # the predecessor's names
         for text in {*(set(formatted_beginnings(module)) & beginnings), *(set(texts(module)) & whole)}
     ]
     assert not formatted, "\n".join(formatted)

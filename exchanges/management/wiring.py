@@ -19,6 +19,7 @@ import exchanges.services
 import symbols.services
 import symbols.tier1
 from exchanges import geo, registry
+from exchanges.canary import CanaryStream
 from exchanges.models import Exchange
 from exchanges.observed import Change
 from exchanges.running import Plan, Wiring
@@ -102,12 +103,13 @@ def _sync(plan: Plan) -> None:
 
 def _stream(plan: Plan, names: Mapping[str, str], epoch: int, report: Callable[[Gap], None]) -> Stream:
     venue = exchanges.services.streamed_venue(plan.slug)
-    return Stream(
+    return CanaryStream(
         venue,
         venue.rest(plan.endpoint, exchanges.services.budget(plan.slug)),
         plan.limits,
         list(names),
         connects=exchanges.services.connects(plan.slug),
+        canary_every_s=settings.CANARY_EVERY_S,
         epoch=epoch,
         publish=candles.tasks.publish_batch,
         report=report,

@@ -8,6 +8,9 @@ from typing import NewType
 
 BatchId = NewType("BatchId", str)
 
+CANARY = "canary"
+"""The connection of batches that hold no frame and only show that the way is free; also their trade's symbol."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:

@@ -1,8 +1,19 @@
-"""Every Redis key and channel is built here and nowhere else (contract §4, design §4)."""
+"""Every Redis key is built here and nowhere else (contract §4, design §4); channels are built in `channels`."""
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001 - names said twice are exported
 
 from typing import NamedTuple
+
+from livermore.core.channels import (
+    channel_alerts as channel_alerts,
+    channel_canary as channel_canary,
+    channel_closed as channel_closed,
+    channel_exchange as channel_exchange,
+    channel_forming as channel_forming,
+    channel_indicator as channel_indicator,
+    channel_signal as channel_signal,
+    channel_ticker as channel_ticker,
+)
 
 
 class CandleKey(NamedTuple):
@@ -182,6 +193,11 @@ def deliveries(exchange: str, batch: str) -> str:
     return f"deliveries:{exchange}:{batch}"
 
 
+def canary(exchange: str) -> str:
+    """Hash station → `sent|passed` (ms) of the newest canary there; `slab` its trade; of `beat`: when it `swept`."""
+    return f"canary:{exchange}"
+
+
 def call_s(exchange: str) -> str:
     """How long a request of the last backfill took, budget's waits apart: what the next plan reckons with."""
     return f"call_s:{exchange}"
@@ -262,38 +278,3 @@ def latency(of: str, what: str) -> str:
     """Of an exchange and a slot of time: hash symbol → ages seen in it. Of a base, `moves`: sorted set by when (ms)
     of moves that several exchanges made. Of `all`, `sampled`: when (ms) quotes were looked at last."""
     return f"latency:{of}:{what}"
-
-
-def channel_forming(exchange: str, symbol: str, timeframe: str) -> str:
-    """Wake-up: the forming candle changed."""
-    return f"channel:candle:{exchange}:{symbol}:{timeframe}"
-
-
-def channel_closed(exchange: str, symbol: str, timeframe: str) -> str:
-    """Wake-up: a candle was closed or revised."""
-    return f"channel:candle:close:{exchange}:{symbol}:{timeframe}"
-
-
-def channel_indicator(exchange: str, symbol: str, timeframe: str, kind: str) -> str:
-    """Wake-up: an indicator has a new value."""
-    return f"channel:indicator:{exchange}:{symbol}:{timeframe}:{kind}"
-
-
-def channel_ticker(exchange: str, symbol: str) -> str:
-    """Wake-up: a new last trade."""
-    return f"channel:ticker:{exchange}:{symbol}"
-
-
-def channel_signal(base: str) -> str:
-    """Wake-up: a signal of this base opened, changed or closed."""
-    return f"channel:signal:{base}"
-
-
-def channel_alerts(exchange: str) -> str:
-    """Wake-up: an alert of an indicator at this exchange, or of frames that do not fit its schema."""
-    return f"channel:alerts:{exchange}"
-
-
-def channel_exchange(exchange: str) -> str:
-    """Wake-up: lifecycle and health of an exchange changed."""
-    return f"channel:exchange:{exchange}"

@@ -102,6 +102,11 @@ def clients() -> int:
     return len(_hub[1].clients) if _hub else 0
 
 
+def heard_ms(exchange: str) -> int | None:
+    """When this process's hub last heard a canary of the exchange; None when it has no hub that listens."""
+    return _hub[1].heard_ms(exchange) if _hub is not None else None
+
+
 async def event_stream(request: HttpRequest) -> HttpResponse:
     """The endless answer; 401, 422 or 503 as JSON when it cannot begin."""
     if not await sync_to_async(access.is_known)(request):

@@ -21,6 +21,7 @@ import redis
 
 from livermore.core import keys
 from livermore.web import state
+from livermore.web.observed import now_ms
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ PAGE = 500
 RETRY_S = 1.0
 DROPPED = "dropped"
 SIGNAL_CHANNELS = keys.channel_signal("")
+CANARY_CHANNELS = keys.channel_canary("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._standing: set[Callable[[], Awaitable[None]]] = set()
         self._ready = asyncio.Event()
+        self._heard_ms: dict[str, int] = {}
+        self._listens_since_ms = 0
         self._entries = state.follower()
         # However many clients come back at once, they ask for what they missed over this one connection.
         self._asking = asyncio.Lock()
@@ -135,7 +139,8 @@ class Hub:
         try:
             self._pubsub = connection.pubsub()
             # One subscription always exists, so that listening never ends for want of any.
-            await self._pubsub.psubscribe(keys.channel_exchange("*"), *(+self._wanted))
+            await self._pubsub.psubscribe(keys.channel_exchange("*"), keys.channel_canary("*"), *(+self._wanted))
+            self._listens_since_ms = now_ms()
             self._stand(self._hear)
             async for message in self._pubsub.listen():
                 if message["type"] == "pmessage":
@@ -147,10 +152,17 @@ class Hub:
     def _wake(self, pattern: str, channel: str, text: str) -> None:
         if channel.startswith(SIGNAL_CHANNELS):
             return  # the stream delivers signals, with their ids
+        if channel.startswith(CANARY_CHANNELS):
+            self._heard_ms[channel.removeprefix(CANARY_CHANNELS)] = now_ms()
+            return
         for client in self.clients:
             # Redis repeats a message for every pattern that matches; a client hears the first one only.
             if next((p for p in client.patterns if fnmatchcase(channel, p)), None) == pattern:
                 client.offer(Event("wake", channel, text))
+
+    def heard_ms(self, exchange: str) -> int | None:
+        """When a canary of the exchange came last, or listening began; None when nobody has listened here yet."""
+        return max(self._heard_ms.get(exchange, 0), self._listens_since_ms) or None
 
     async def newest_entry(self) -> str:
         """The id of the newest signal, `0-0` when there is none."""

@@ -95,6 +95,14 @@ class Stack:
         """The newest one of this name."""
         return self._processes[name]
 
+    def pid(self, name: str) -> int:
+        """Of a process by its name; "redis" is broker and state, where they are ours."""
+        if name != "redis":
+            return self._processes[name].pid
+        if self._server is None:
+            pytest.skip("the broker is not ours to stop")
+        return self._server.pid
+
     def log(self, name: str) -> str:
         """What a process has printed."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
