@@ -10,6 +10,7 @@ from livermore.web.api import (
     alerts,
     errors,
     exchanges,
+    exports,
     indicators,
     market,
     positions,
@@ -46,4 +47,5 @@ api.add_router("", market.router)
 api.add_router("", quality.router)
 api.add_router("/quarantine", quarantine.router)
 api.add_router("", rules.router)
+api.add_router("/exports", exports.router)
 errors.register(api)
