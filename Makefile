@@ -9,7 +9,8 @@ ARGS ?=
 PURE := livermore/core exchanges/venue.py exchanges/lifecycle.py exchanges/batching.py exchanges/wire.py \
 	exchanges/allowance.py exchanges/holdings.py candles/planning.py exchanges/framing.py exchanges/pacing.py exchanges/placement.py exchanges/silence.py exchanges/subscribing.py \
 	symbols/ranking.py symbols/liquidity.py candles/slab.py candles/fold.py candles/audit.py candles/outlier.py candles/indicators \
-	candles/signals $(wildcard exchanges/*/session.py exchanges/*/mapper.py)
+	candles/signals livermore/watch/ages.py livermore/watch/first.py \
+	$(wildcard exchanges/*/session.py exchanges/*/mapper.py)
 on = $(filter-out 0 no false off,$(1))
 
 .PHONY: run test check bench chaos services lock

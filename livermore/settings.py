@@ -100,6 +100,7 @@ INSTALLED_APPS = [
     "ninja",
     "livermore",
     "livermore.web",
+    "livermore.watch",
     "exchanges",
     "symbols",
     "candles",

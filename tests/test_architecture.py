@@ -32,6 +32,7 @@ LAYERS = (
     (PURE, "exchanges.venue", "exchanges.lifecycle", "exchanges.batching", "exchanges.wire", "exchanges.framing"),
     (PURE, "exchanges.pacing", "exchanges.placement", "exchanges.silence", "exchanges.*.session", "exchanges.*.mapper"),
     (PURE, "exchanges.subscribing", "symbols.ranking", "candles.slab", "candles.fold", "candles.audit"),
+    (PURE, "livermore.watch.ages", "livermore.watch.first"),
     (PURE, "exchanges.allowance", "exchanges.holdings", "candles.planning", "symbols.liquidity"),
     (PURE, "candles.outlier", "candles.indicators*", "candles.signals*"),
     (ADAPTER, "*.models", "exchanges.fields", "exchanges.seeds", "exchanges.credentials", "exchanges.state"),

@@ -7,7 +7,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from livermore.web import access, health, views
+from livermore.web import access, health, latency, views
 from livermore.web.api.errors import body
 from livermore.web.api.v1 import api
 from livermore.web.event_stream import event_stream
@@ -29,6 +29,7 @@ urlpatterns = [
     path("signals/", views.signals, name="signals"),
     path("signals/<uuid:event_id>/", views.signal, name="signal"),
     path("quality/", quality, name="quality"),
+    path("latency/", latency.page, name="latency"),
     path("symbols/<str:base>/", views.symbol, name="symbol"),
     path("exchanges/<slug:slug>/", views.exchange, name="exchange"),
     path("parts/<slug:name>/", views.part, name="part"),

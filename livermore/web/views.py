@@ -16,7 +16,7 @@ from candles.models import Gap
 from exchanges.models import Exchange
 from livermore.core.candle import BASE_TIMEFRAME
 from livermore.core.errors import StoreUnavailable
-from livermore.web import board, commands, markets
+from livermore.web import board, commands, latency, markets
 from livermore.web.observed import StreamState, now_ms, observe
 
 BOARD_LENGTH = 12
@@ -89,6 +89,8 @@ def part(request: HttpRequest, name: str) -> HttpResponse:
     if name == "board":
         length = TABLE_LENGTH if request.GET.get("all") else BOARD_LENGTH
         return render(request, "web/_board.html", _board(length, base) | {"base": base})
+    if name == "latency":
+        return render(request, "web/_latency.html", latency.context(base, request.GET.get("window", "")))
     raise Http404("there is no such part")
 
 

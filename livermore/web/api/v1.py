@@ -12,6 +12,7 @@ from livermore.web.api import (
     exchanges,
     exports,
     indicators,
+    latency,
     market,
     positions,
     quality,
@@ -44,6 +45,7 @@ api.add_router("/symbols", symbols.router)
 api.add_router("/subscriptions", subscriptions.router)
 api.add_router("/positions", positions.router)
 api.add_router("", market.router)
+api.add_router("", latency.router)
 api.add_router("", quality.router)
 api.add_router("/quarantine", quarantine.router)
 api.add_router("", rules.router)

@@ -57,5 +57,8 @@ listen(channels, {
 });
 // Without news the cards are looked at now and then: a host that died says nothing.
 setInterval(() => document.hidden || redraw("cards"), 10000);
+for (const [name, el] of parts) {
+  if (el.dataset.every) setInterval(() => document.hidden || redraw(name), 1000 * Number(el.dataset.every));
+}
 tick();
 setInterval(tick, 250);

@@ -1,0 +1,1 @@
+"""What is looked at from outside while everything runs: latency, reception, incidents, activity, instances."""
