@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from livermore.core import keys, legacy_keys
+from livermore.core import key_owners, keys, legacy_keys
+from livermore.core.key_owners import Owner
 from livermore.core.legacy_keys import LegacyKey
 from tests.core.test_keys import drawn
 
@@ -39,3 +40,24 @@ def test_old_channels_tell_their_exchange_and_ours_none() -> None:
     ours = (keys.channel_closed("x", "BTC-USD", "5m"), keys.channel_forming("3", "BTC-USD", "5m"),
             keys.channel_ticker("3", "BTC-USD"), keys.channel_indicator("x", "BTC-USD", "5m", "macdv"))  # fmt: skip
     assert [legacy_keys.number_of_channel(name) for name in ours] == [None] * 4
+
+
+def test_whose_any_key_is_can_be_told() -> None:
+    assert key_owners.owner(keys.user_candles(7, "x", "BTC-USD", "5m")) == Owner(
+        "usercandles:{user}:{exchange}:{symbol}:{timeframe}",
+        {"user": "7", "exchange": "x", "symbol": "BTC-USD", "timeframe": "5m"},
+    )
+    assert key_owners.owner(str(LegacyKey(7, 3, "BTC-USD", "5m"))).parts["number"] == "3"
+    assert key_owners.owner(keys.batches("x", "a:b")).parts == {"exchange": "x", "connection": "a:b"}
+    for key, shape in ((keys.control("x"), "stream:control:{exchange}"), (keys.stream("x"), "stream:{exchange}"),
+                       (keys.signals_stream(), "stream:signals"), (keys.touched(), "quotes:touched")):  # fmt: skip
+        assert key_owners.owner(key).shape == shape
+    for key in (
+        "",
+        "candles",
+        "candles:x:BTC-USD",
+        "candles:1:2:3:BTC-USD:5m",
+        "unheard:of",
+        keys.channel_ticker("x", "y"),
+    ):
+        assert key_owners.owner(key) is None
