@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from candles.services import overflow
+from candles.services import cutover, overflow
 from exchanges import registry
 from livermore.celery import TryAgain, app
 
@@ -15,3 +15,4 @@ def settle_windows(exchange: str | None = None) -> None:
             settle_windows.delay(slug)
         return
     overflow.settle(exchange)
+    cutover.keep(exchange)

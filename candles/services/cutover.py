@@ -134,6 +134,25 @@ def _give_back(names: Sequence[tuple[str, str]], since_ms: int) -> int:
 
 
 @unavailable()
+def keep(exchange: str) -> int:
+    """In dual, let none of the predecessor's keys lapse that we keep up to date; how many have an expiry."""
+    if exchange not in legacy.numbers(Mode.DUAL):
+        return 0
+    kept = 0
+    for some in _portions(sorted({(exchange, name) for name in walk.names(exchange).values()})):
+        listed = [str(key) for of in legacy.readers(some).values() for key in of]
+        pipe = state_redis().pipeline(transaction=False)
+        for key in listed:
+            pipe.ttl(key)
+        ending = [key for key, life_s in zip(listed, pipe.execute(), strict=True) if life_s >= 0]
+        for key in ending:
+            pipe.expire(key, legacy.COPY_S)
+        pipe.execute()
+        kept += len(ending)
+    return kept
+
+
+@unavailable()
 def purge(exchange: str, *, rate: float, is_dry: bool, by: str, told: Told = lambda _: None) -> Report:
     """Delete the predecessor's keys whose bars are all among ours, at most so many a second; dry, only count them.
 

@@ -173,6 +173,22 @@ def test_in_dual_every_closed_candle_is_in_both_and_each_listener_hears_it_once(
     cutover.cut_over(AT, "me")
 
 
+def test_their_keys_live_as_long_as_both_are_written(symbols, redis_state):
+    theirs = [key(7, AT, BTC), key(7, AT, BTC, "1d")]
+    leave(redis_state, theirs, 2, ends=3)
+    run("copy", AT)
+    record([Closed(candle(1), 1)])
+    redis_state.expire(str(theirs[0]), 100)
+    assert cutover.keep(AT) == 1
+    assert [redis_state.ttl(str(one)) > 1_000 for one in theirs] == [True, False]
+    assert redis_state.ttl(str(theirs[1])) == -1
+    migration.verify(AT)
+    cutover.cut_over(AT, "me")
+    redis_state.expire(str(theirs[0]), 100)
+    assert cutover.keep(AT) == 0
+    assert redis_state.ttl(str(theirs[0])) <= 100
+
+
 def test_a_key_of_theirs_that_was_not_copied_yet_gets_no_expiry(symbols, redis_state):
     old = key(7, AT, BTC)
     leave(redis_state, [old], 2, ends=3)
