@@ -17,7 +17,6 @@ from candles.ledger import Bucket
 from candles.services import (
     adopt,
     arrivals,
-    canary,
     coverage,
     deliveries,
     failover,
@@ -97,8 +96,7 @@ def stream_started(exchange: str, names: Iterable[str]) -> None:
 @app.task(name="candles.ingest", bind=True, base=TryAgain)
 def ingest_batch(self: Task, body: dict[str, Any]) -> None:
     """Store one batch of raw frames; `deliveries` says when it is given up."""
-    if canary.is_one(body):
-        livermore.tasks.send_on(*canary.arrived(body))
+    if livermore.tasks.flies_on(body):
         return
     try:
         done = deliveries.ingest(body, Delivery.of(self.request, TRIES))
@@ -116,7 +114,7 @@ def ingest_batch(self: Task, body: dict[str, Any]) -> None:
 @app.task(name="candles.sweep", expires=2)
 def sweep() -> None:
     """Claim what is due at every exchange that is started and have it closed."""
-    canary.swept()
+    livermore.tasks.swept()
     for exchange in registry.slugs():
         now_ms = _now_ms()
         coverage.mark_silent(exchange, now_ms)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from candles.services import canary
 from livermore.celery import TryAgain, app
 
 EXPIRES_S = 60
 
 
-def send_on(exchange: str, sent_ms: int) -> None:
-    """From the ticks worker to the candles worker."""
+def flies_on(body: dict[str, Any]) -> bool:
+    """Is this message of the ticks queue a canary? Then it goes on from there to the candles worker."""
+    if not canary.is_one(body):
+        return False
+    exchange, sent_ms = canary.arrived(body)
     fold_canary.apply_async((exchange, sent_ms), argsrepr=exchange)
+    return True
+
+
+def swept() -> None:
+    """Beat asked for a sweep, and it runs."""
+    canary.swept()
 
 
 @app.task(name="candles.canary", base=TryAgain, expires=EXPIRES_S)
