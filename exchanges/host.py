@@ -26,6 +26,7 @@ from exchanges.runner import Runner
 from exchanges.running import Plan, Wiring
 from livermore.core.errors import StoreUnavailable
 from livermore.logs import event as log_event
+from livermore.version import version
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +204,7 @@ class Host:
                 "region": str(self._where.known or ""),
                 "reason": f"runs {' '.join(busy)}" if busy else _WHY_IDLE,
                 "pid": os.getpid(),
+                "version": version(),
                 "started_ms": self._started_ms,
                 "exchanges": {slug: self._served(runner.pilot) for slug, runner in self.runners.items()},
             },
@@ -211,7 +213,8 @@ class Host:
     def _served(self, pilot: Pilot) -> dict[str, Any]:
         place = self._where.known or Location(None, None, "not asked yet")
         may_run = pilot.plan.is_enabled and isinstance(pilot.plan.verdict(lambda: place), Allowed)
-        return {"state": str(pilot.state), "reason": reason(pilot), "may_run": may_run}
+        epoch = held.epoch if (held := pilot.lease) else None
+        return {"state": str(pilot.state), "reason": reason(pilot), "may_run": may_run, "epoch": epoch}
 
     def _is_due(self, what: str, every_s: float) -> bool:
         if time.monotonic() < self._due[what]:

@@ -20,7 +20,10 @@ FRESH_WITHIN_MS = 5_000
 """A stream's state that is older may be overwritten by another host."""
 INIT, READY, DRAINING = "init", "ready", "draining"
 _FORGET_AFTER_MS = 86_400_000
+ACTIVITY_KEPT = 2_000
+"""Edges of an exchange that its stream of activity holds, about."""
 
+_TIME = "return redis.call('TIME')"
 _REGISTER = """
 local owner = redis.call('HGET', KEYS[1], 'owner')
 if owner and owner ~= ARGV[1] and owner ~= ARGV[2] then return 0 end
@@ -34,7 +37,9 @@ return 1
 class Host:
     """A stream host's newest heartbeat. `state` is init, ready or draining.
 
-    `exchanges` tells per exchange that it serves: state, reason, and may_run (does geography allow it).
+    `exchanges` tells per exchange that it serves: state, reason, may_run (does geography allow it), and the epoch of
+    the lease it holds. `rtt_ms` is how long the state Redis took to answer, `clock_offset_ms` how far the host's clock
+    is ahead of that server's, right within `clock_uncertainty_ms`; None from a host of an older version.
     """
 
     name: str
@@ -44,6 +49,11 @@ class Host:
     reason: str
     updated_ms: int
     exchanges: Mapping[str, Mapping[str, Any]]
+    version: str = ""
+    started_ms: int | None = None
+    rtt_ms: float | None = None
+    clock_offset_ms: float | None = None
+    clock_uncertainty_ms: float | None = None
 
     def may_run(self, exchange: str) -> bool:
         """Does it serve the exchange from a place where that is allowed?"""
@@ -74,8 +84,8 @@ def register(name: str, owner: str, *, instead_of: str = "") -> bool:
 @unavailable()
 def beat(name: str, fields: Mapping[str, Any]) -> None:
     """A host's heartbeat; `fields` are those of `Host`, `exchanges` as a mapping."""
-    now_ms = _now_ms()
-    told = {**fields, "exchanges": json.dumps(fields["exchanges"]), "updated_ms": now_ms}
+    clock, now_ms = _clock(name), _now_ms()
+    told = {**fields, **clock, "exchanges": json.dumps(fields["exchanges"]), "updated_ms": now_ms}
     state_redis().hset(keys.host(name), mapping=told)
     state_redis().pexpire(keys.host(name), TTL_MS)
     state_redis().zadd(keys.hosts(), {name: now_ms})
@@ -103,6 +113,9 @@ def host(name: str) -> Host | None:
         reason=found["reason"],
         updated_ms=int(found["updated_ms"]),
         exchanges=json.loads(found["exchanges"]),
+        version=found.get("version", ""),
+        started_ms=int(found["started_ms"]) if "started_ms" in found else None,
+        **{name: float(found[name]) if name in found else None for name in _CLOCK_FIELDS},
     )
 
 
@@ -156,9 +169,22 @@ def tell_stream(exchange: str, fields: Mapping[str, Any]) -> bool:
 
 @unavailable()
 def announce(change: Change) -> None:
-    """Wake whoever watches the exchange."""
+    """Keep it for the exchange's activity, and wake whoever watches."""
     message = json.dumps({"v": 1, "kind": "state", **asdict(change)})
+    state_redis().xadd(keys.activity(change.exchange), {"edge": message}, maxlen=ACTIVITY_KEPT, approximate=True)
     state_redis().publish(keys.channel_exchange(change.exchange), message)
+
+
+_CLOCK_FIELDS = ("rtt_ms", "clock_offset_ms", "clock_uncertainty_ms")
+
+
+def _clock(name: str) -> dict[str, float]:
+    """Ask the server that holds this host's heartbeat for its time, and how that compares with ours."""
+    sent_ns, began_ns = time.time_ns(), time.monotonic_ns()
+    second, micro = state_redis().eval(_TIME, 1, keys.host(name))
+    took_ns = time.monotonic_ns() - began_ns
+    ahead_ns = sent_ns + took_ns // 2 - (int(second) * 1_000_000 + int(micro)) * 1_000
+    return dict(zip(_CLOCK_FIELDS, (round(ns / 1e6, 2) for ns in (took_ns, ahead_ns, took_ns / 2)), strict=True))
 
 
 def _text(found: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -397,7 +398,8 @@ def test_a_second_host_stays_idle_and_says_who_holds_the_lease(world: World) -> 
     held = tell(Verb.START, target="h2")
     assert (held.code, held.message) == ("held", "alpha is held by host h1, epoch 1")
     second = until(lambda: (h := observed.host("h2")) and h.exchanges["alpha"]["reason"].startswith("host") and h)
-    assert second.exchanges["alpha"] == {"state": "idle", "reason": "host h1 runs it (epoch 1)", "may_run": True}
+    served = {"state": "idle", "reason": "host h1 runs it (epoch 1)", "may_run": True, "epoch": None}
+    assert second.exchanges["alpha"] == served
     assert state() == "streaming"
     assert observed.choose_host("alpha") == "h1"
 
@@ -433,9 +435,7 @@ def test_a_host_goes_on_with_what_a_killed_one_of_its_name_ran(
         until(lambda: state() == "streaming" and lease.holder("alpha").epoch == 2)
         assert world.changes[0].actor == "autostart"
     assert tell(Verb.START).answer["lease_epoch"] == 2
-    assert [change.actor for change in world.changes if change.event == "start"] == [
-        "autostart" if goes_on else "test"
-    ]
+    assert [change.actor for change in world.changes if change.event == "start"] == ["autostart" if goes_on else "test"]
     assert world.states("beta") == []
 
 
@@ -558,3 +558,24 @@ def test_a_place_once_known_stays_known_when_a_later_lookup_fails(monkeypatch: p
     monkeypatch.setattr(host, "_UNKNOWN_FOR_S", 0.0)
     where._ask_again_at = 0.0
     assert str(where()) == "FR"
+
+
+def test_a_host_tells_its_version_and_how_far_the_store_is(world: World) -> None:
+    world.launch()
+    seen = observed.host("h1")
+    assert seen is not None
+    assert re.fullmatch(r"\d+\.\d+\.\d+", seen.version)
+    assert seen.rtt_ms is not None
+    assert 0 < seen.rtt_ms < SOCKET_TIMEOUT_S * 1000
+    assert seen.clock_offset_ms is not None
+    assert abs(seen.clock_offset_ms) <= (seen.clock_uncertainty_ms or 0) + 1, "the store runs on this machine"
+    assert tell(Verb.START).status is Status.DONE
+    until(lambda: (observed.host("h1") or seen).exchanges["alpha"]["epoch"] == 1)
+
+
+def test_every_edge_is_kept_for_the_activity_of_its_exchange(world: World, redis_state: redis.Redis) -> None:
+    world.launch()
+    tell(Verb.START)
+    until(lambda: world.states()[-1:] == ["streaming"])
+    kept = [json.loads(fields[b"edge"]) for _, fields in redis_state.xrange(keys.activity("alpha"))]
+    assert [edge["state"] for edge in kept] == world.states()
