@@ -55,6 +55,8 @@ env = environ.Env(
     FLOWER_URL=(str, ""),
     # Networks (CIDR, comma-separated) in which webhooks may be, by http, too; all other private addresses are refused.
     WEBHOOK_PRIVATE_NETWORKS=(list, []),
+    # So many calls of the API a token or user may make in a minute; 0: any number.
+    API_CALLS_PER_MINUTE=(int, 300),
     # Lets a scraper read /metrics, as `Authorization: Bearer <token>`; empty: only logins and API tokens may.
     METRICS_TOKEN=(str, ""),
     LOG_LEVEL=(str, "INFO"),
@@ -216,6 +218,7 @@ LIVERMORE_REGION = env("LIVERMORE_REGION")
 FLOWER_URL = env("FLOWER_URL")
 METRICS_TOKEN = env("METRICS_TOKEN")
 WEBHOOK_PRIVATE_NETWORKS = env("WEBHOOK_PRIVATE_NETWORKS")
+API_CALLS_PER_MINUTE = env("API_CALLS_PER_MINUTE")
 
 # ---- web ---------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"

@@ -138,6 +138,11 @@ def signal_states(kind: str, base: str) -> str:
     return f"sig:states:{kind}:{base}"
 
 
+def api_calls(caller: str, minute: int) -> str:
+    """How many calls of the API somebody made in a minute (minutes since the epoch)."""
+    return f"api:calls:{caller}:{minute}"
+
+
 def channel_lock(channel: int) -> str:
     """Held by the one sender of a channel's messages."""
     return f"notify:lock:{channel}"

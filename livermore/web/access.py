@@ -9,9 +9,12 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils.cache import patch_vary_headers
+from ninja.errors import HttpError
 from ninja.security import HttpBearer, SessionAuth
 
 from livermore.web.models import ApiToken
+
+_READS = ("GET", "HEAD", "OPTIONS")
 
 
 class TokenAuth(HttpBearer):
@@ -22,6 +25,8 @@ class TokenAuth(HttpBearer):
         found = ApiToken.objects.matching(token)
         if found is None:
             return None
+        if request.method not in _READS and not found.may_change:
+            raise HttpError(403, f"the token {found.name!r} only reads; make one that may change things")
         request.user = found.user
         return found.user
 

@@ -13,9 +13,9 @@ from livermore.web.models import ApiToken, new_text
 class ApiTokenAdmin(admin.ModelAdmin):
     """A token is made and deleted, never changed."""
 
-    list_display = ("name", "user", "created_at")
+    list_display = ("name", "user", "may_change", "created_at")
     list_select_related = ("user",)
-    fields = ("user", "name")
+    fields = ("user", "name", "may_change")
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: ModelForm, change: bool) -> None:
         """Shows the text of a new token, which is not kept."""

@@ -24,9 +24,9 @@ def new_text(token: ApiToken) -> str:
 class ApiTokenQuerySet(models.QuerySet):
     """Reads and the one way to make a token."""
 
-    def issue(self, user: object, name: str) -> tuple[ApiToken, str]:
+    def issue(self, user: object, name: str, *, may_change: bool = False) -> tuple[ApiToken, str]:
         """A new token and its text, which is never seen again."""
-        token = self.model(user=user, name=name)
+        token = self.model(user=user, name=name, may_change=may_change)
         text = new_text(token)
         token.save()
         return token, text
@@ -42,6 +42,7 @@ class ApiToken(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=64, help_text="What uses it, such as “notebook”.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    may_change = models.BooleanField(default=False, help_text="It may do what its user may; else it only reads.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ApiTokenQuerySet.as_manager()

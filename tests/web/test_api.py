@@ -206,7 +206,7 @@ def test_a_session_needs_the_csrf_token_to_command(operator: User, redis_state: 
 
 def test_staff_sends_a_durable_command_and_sees_how_it_stands(client: Client, operator: User, redis_state: Any) -> None:
     Exchange.objects.update(enabled=True)
-    _, text = ApiToken.objects.issue(operator, "script")
+    _, text = ApiToken.objects.issue(operator, "script", may_change=True)
     sent = _order(client, HTTP_AUTHORIZATION=f"Bearer {text}")
     assert sent.status_code == 202
     assert sent.json()["status"] == "pending"

@@ -22,6 +22,7 @@ from livermore.web.api import (
     subscriptions,
     symbols,
 )
+from livermore.web.throttle import throttled
 
 api = NinjaAPI(
     title="Livermore",
@@ -37,6 +38,7 @@ api = NinjaAPI(
 )
 # Series shrink to a tenth; no answer here mixes a secret with what a caller sent (BREACH).
 api.add_decorator(gzip_page, mode="view")
+api.add_decorator(throttled, mode="view")
 api.add_router("/exchanges", exchanges.router)
 api.add_router("/signals", signals.router)
 api.add_router("/alerts", alerts.router)
