@@ -121,8 +121,14 @@ def count_rejected(exchange: str, why: str, count: int) -> None:
 @unavailable()
 def claim(exchange: str, now_ms: int, limit: int) -> list[Bucket]:
     """Take up to `limit` due buckets for `LEASE_MS`; settle them with `lease(now_ms)`."""
-    members = state_redis().eval(_CLAIM, 1, keys.due(exchange), now_ms, lease(now_ms), limit)
-    return [Bucket.of(member) for member in members]
+    return [Bucket.of(member) for member in claim_members(exchange, now_ms, limit)]
+
+
+@unavailable()
+def claim_members(index: str, now_ms: int, limit: int) -> list[str]:
+    """The same for any due index: an exchange's, or that of the signals (members `base|timeframe|open`)."""
+    members = state_redis().eval(_CLAIM, 1, keys.due(index), now_ms, lease(now_ms), limit)
+    return [member.decode() for member in members]
 
 
 def lease(now_ms: int) -> int:
@@ -133,8 +139,13 @@ def lease(now_ms: int) -> int:
 @unavailable()
 def settle(exchange: str, buckets: Iterable[Bucket], lease_ms: int) -> int:
     """Take folded buckets off the index, unless they became due again meanwhile. How many went."""
-    members = [bucket.member for bucket in buckets]
-    return int(state_redis().eval(_SETTLE, 1, keys.due(exchange), lease_ms, *members)) if members else 0
+    return settle_members(exchange, [bucket.member for bucket in buckets], lease_ms)
+
+
+@unavailable()
+def settle_members(index: str, members: Sequence[str], lease_ms: int) -> int:
+    """The same for any due index."""
+    return int(state_redis().eval(_SETTLE, 1, keys.due(index), lease_ms, *members)) if members else 0
 
 
 @unavailable()

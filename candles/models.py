@@ -151,7 +151,10 @@ class Mismatch(models.Model):
 
 
 class Signal(models.Model):
-    """A cross-exchange event, from opening to outcome. `event` is the newest public form."""
+    """A cross-exchange event, from opening to outcome. `event` is the newest public form.
+
+    `peak_bps`, `mfe_bps` and `mae_bps` are known once it is closed: what the scoreboard is computed from.
+    """
 
     event_id = models.UUIDField(primary_key=True)
     kind = models.CharField(max_length=20)
@@ -159,17 +162,26 @@ class Signal(models.Model):
     base = models.CharField(max_length=32)
     direction = models.CharField(max_length=5)
     leader = models.ForeignKey(Exchange, models.PROTECT, related_name="led_signals")
-    follower = models.ForeignKey(Exchange, models.PROTECT, related_name="followed_signals")
+    follower = models.ForeignKey(Exchange, models.PROTECT, related_name="followed_signals", null=True, blank=True)
     window_s = models.PositiveIntegerField(null=True)
+    timeframe = models.CharField(max_length=4, blank=True, db_default="")
+    identity = models.CharField(max_length=200, blank=True, db_default="")
     opened_ms = models.BigIntegerField()
     closed_ms = models.BigIntegerField(null=True)
     outcome = models.CharField(max_length=12, blank=True)
+    duration_ms = models.BigIntegerField(null=True)
+    peak_bps = models.FloatField(null=True)
+    mfe_bps = models.FloatField(null=True)
+    mae_bps = models.FloatField(null=True)
     event = models.JSONField()
 
     class Meta:
         db_table = "signals"
         ordering = ["-opened_ms"]
-        indexes = [models.Index(fields=["-opened_ms"])]
+        indexes = [
+            models.Index(fields=["-opened_ms"]),
+            models.Index(fields=["kind", "base", "leader", "follower", "opened_ms"], name="signal_by_pair"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.base} {self.leader_id}→{self.follower_id}"

@@ -67,9 +67,19 @@ class Preview:
         return doubted is not None and is_near(price, doubted)
 
     def stage(
-        self, pipe: Any, symbol: str, open_ms: int, slab: Slab, prices: list[Decimal], quantities: list[Decimal]
+        self,
+        pipe: Any,
+        symbol: str,
+        open_ms: int,
+        slab: Slab,
+        prices: list[Decimal],
+        quantities: list[Decimal],
+        batch: str = "",
     ) -> None:
-        """Merge a slab and add the commands that show it; older buckets than the running one show nothing."""
+        """Merge a slab and add the commands that show it; older buckets than the running one show nothing.
+
+        `batch` is where the slab came from: a signal tells it, and what its newest trade was worth.
+        """
         running = self._forming.get(symbol)
         if running is not None and open_ms < running.open_ms:
             return
@@ -78,6 +88,8 @@ class Preview:
         self._forming[symbol] = forming
         price = slab.prices[newest]
         time_ms, received_ms = slab.times_ns[newest] // 1_000_000, slab.received_ns // 1_000_000
+        worth = float(prices[newest]) * float(quantities[newest])
+        origin = f"|{worth:.2f}|{time.time_ns() // 1_000_000}|{batch}" if batch else ""
         # The taker's side tells which side of the book was hit: the nearest thing to a quote that trades give.
         forming.ask = _last(slab, is_buy=True) or forming.ask
         forming.bid = _last(slab, is_buy=False) or forming.bid
@@ -86,7 +98,7 @@ class Preview:
         pipe.hset(
             keys.quotes(base_of(symbol)),
             f"{self.exchange}|{symbol}",
-            f"{price}|{time_ms}|{received_ms}|{forming.bid}|{forming.ask}",
+            f"{price}|{time_ms}|{received_ms}|{forming.bid}|{forming.ask}" + origin,
         )
         pipe.hset(keys.trail(self.exchange, symbol), str(time_ms // 1000 % TRAIL_SECONDS), f"{time_ms}|{price}")
         self._show(pipe, symbol, forming, ticker)

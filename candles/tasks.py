@@ -17,6 +17,7 @@ from candles.ledger import Bucket
 from candles.services import (
     adopt,
     arrivals,
+    bar_signals,
     coverage,
     deliveries,
     failover,
@@ -28,22 +29,16 @@ from candles.services import (
     rename,
     repair,
     retention,
-    signals,
 )
 from candles.services import close as closing
 from candles.services.deliveries import Delivery
+from candles.services.signals import should_evaluate
+from candles.signal_tasks import evaluate_signals
 from exchanges import registry, wire
 from exchanges.services import streaming
 from livermore.celery import TRIES, TryAgain, app
 from livermore.core.candle import Candle
-from livermore.core.errors import (
-    FrameRejected,
-    InvalidInput,
-    LivermoreError,
-    ProtocolError,
-    Refused,
-    StoreUnavailable,
-)
+from livermore.core.errors import FrameRejected, InvalidInput, LivermoreError, ProtocolError, Refused, StoreUnavailable
 from livermore.core.frame import FrameBatch
 from livermore.core.gap import Cause, Gap
 from livermore.logs import event
@@ -107,7 +102,7 @@ def ingest_batch(self: Task, body: dict[str, Any]) -> None:
         report_gap(gap)
     if done.unknown and ingest.should_sync(done.exchange, SYNC_AGAIN_S):
         symbols.tasks.sync.delay(done.exchange)
-    if done.bases and signals.should_evaluate():
+    if done.bases and should_evaluate():
         evaluate_signals.delay()
 
 
@@ -134,6 +129,7 @@ def close(exchange: str, members: list[str], lease_ms: int) -> None:
         _enqueue_indicators(exchange, [_series(candle) for candle in result.candles])
     for wanted in repair.note_holes(exchange, result.holes):
         _enqueue_repair(wanted)
+    bar_signals.note(exchange, result.candles, _now_ms())
     ledger.settle(exchange, buckets, lease_ms)
 
 
@@ -243,18 +239,6 @@ def retire() -> None:
 def compute_indicators(series: list[list[str]]) -> None:
     """Recompute and publish the indicators of series that changed, and their alerts."""
     indicators.compute((exchange, symbol, timeframe) for exchange, symbol, timeframe in series)
-
-
-@app.task(name="signals.evaluate", expires=5)
-def evaluate_signals() -> None:
-    """Evaluate the fast signals of every base whose quotes changed lately."""
-    signals.evaluate(_now_ms())
-
-
-@app.task(name="signals.sweep", expires=2)
-def sweep_signals() -> None:
-    """Let time pass for open signals even when no trade comes."""
-    signals.evaluate(_now_ms(), has_open=True)
 
 
 @app.task(name="candles.hand_over", base=TryAgain)

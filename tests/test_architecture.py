@@ -26,7 +26,7 @@ LAYERS = (
     (VOCABULARY, "livermore.core*", "proto*"),
     (PURE, "candles.notify.matching", "candles.notify.wording"),
     (ADAPTER, "candles.notify.webhook", "candles.notify.chat"),
-    (ENTRY, "*.tasks", "*.tasks.*", "*.admin", "*.admin.*", "*.checks", "*.apps", "*.management*"),
+    (ENTRY, "*.tasks", "*.tasks.*", "*_tasks", "*.admin", "*.admin.*", "*.checks", "*.apps", "*.management*"),
     (ENTRY, "exchanges.account_admin", "symbols.position_admin"),
     (ENTRY, "exchanges.drift_admin", "symbols.errands", "candles.errands", "candles.upkeep"),
     (PURE, "exchanges.venue", "exchanges.lifecycle", "exchanges.batching", "exchanges.wire", "exchanges.framing"),
@@ -226,8 +226,11 @@ def test_reading_the_environment_is_recognised_and_writing_is_not() -> None:
     assert list(environment_reads(ast.parse(writes))) == []
 
 
+KEY_MODULES = ("keys", "channels", "signal_keys")
+
+
 def test_only_the_keys_module_formats_redis_keys_and_channels() -> None:
-    keys = [m for m in modules() if m.file in ("livermore/core/keys.py", "livermore/core/channels.py")]
+    keys = [m for m in modules() if m.file in (f"livermore/core/{name}.py" for name in KEY_MODULES)]
     beginnings = {beginning for module in keys for beginning in formatted_beginnings(module)}
     whole = {text for module in keys for text in texts(module) if re.match(r"[a-z]+:[a-z]", text)}
     assert {"candles:", "usercandles:", "trades:", "channel:signal:"} <= beginnings

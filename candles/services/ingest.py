@@ -79,7 +79,7 @@ def ingest(body: dict[str, Any]) -> Ingested:
         result.trades += len(sane[1])
         shown = _shown(pipe, result, venue, batch, preview, symbol, sane)
         if shown is not None:
-            preview.stage(pipe, symbol, open_ms, *shown)
+            preview.stage(pipe, symbol, open_ms, *shown, batch.id)
             result.bases.add(base_of(symbol))
     now_ms = time.time_ns() // 1_000_000
     ledger.stage(pipe, batch.exchange, batch.id, stored, now_ms)

@@ -8,16 +8,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil, inf
 from typing import Any
 
 from candles.models import Gap
 from candles.preview import TRAIL_SECONDS
+from candles.services import signal_memory, standings
 from candles.services.coverage import coverage
 from candles.signals.collision import judged
+from candles.signals.evaluation import Kind
 from candles.signals.reference import Leg, RateMarket, Trail, usd_rates
 from candles.signals.section import Clock, CrossSection, Health, Market
+from candles.signals.stable_depeg import is_off
 from exchanges.clock import KNOWN_FOR_MS
 from exchanges.state import state_redis
 from livermore.core import keys
@@ -28,6 +31,7 @@ from symbols.models import ExchangeSymbol
 
 WARM_AFTER_MS = 60_000
 STABLES = ("USDT", "USDC")
+DOLLARS = ("USD", *STABLES)
 _CACHE_S = 30
 
 
@@ -45,6 +49,7 @@ class Listing:
     home_url: str
     gaps_open: int
     is_halted: bool
+    turnover_usd: float = 0.0
 
 
 class Sections:
@@ -60,7 +65,21 @@ class Sections:
     def of(self, base: str) -> CrossSection:
         """Everything an evaluation of this base may look at."""
         markets = judged(list(self._markets(base)), usd_rates(self._rates, self.now_ms))
-        return CrossSection(base, self.now_ms, markets, self._rates)
+        return CrossSection(base, self.now_ms, markets, self._rates, standings.known(base), self.off_peg)
+
+    @cached_property
+    def off_peg(self) -> frozenset[str]:
+        """The stable coins with an open STABLE_DEPEG."""
+        return frozenset(coin for coin in STABLES if is_off(coin, signal_memory.active(Kind.STABLE_DEPEG, coin)))
+
+    def listed(self, base: str) -> list[tuple[str, str]]:
+        """(exchange, symbol) of every market of this base that traded lately."""
+        return list(self._quotes(base))
+
+    def unit(self, exchange: str, name: str) -> str:
+        """The money that a market's prices are counted in."""
+        quote = Symbol.parse(name).quote
+        return "USD" if quote == "USDC" and self.listings[exchange, name].is_usdc_usd else quote
 
     def _markets(self, base: str) -> Iterator[Market]:
         quotes = self._quotes(base)
@@ -74,11 +93,12 @@ class Sections:
 
     def _market(self, exchange: str, name: str, quote: bytes, *, trail: Iterable[bytes], macdv: bytes | None) -> Market:
         listing, symbol = self.listings[exchange, name], Symbol.parse(name)
-        price, event_ms, received_ms, bid, ask = quote.decode().split("|")
+        price, event_ms, received_ms, bid, ask, *more = quote.decode().split("|")
+        worth, stored_ms, batch = more if len(more) == 3 else ("", "", "")
         atr_bps, is_converged = _atr(macdv)
         leg = Leg(
             exchange, name, listing.native, symbol.base, symbol.quote, Decimal(price), int(event_ms), int(received_ms),
-            is_usdc_usd=listing.is_usdc_usd,
+            is_usdc_usd=listing.is_usdc_usd, batch=batch, stored_ms=int(stored_ms) if stored_ms else None,
         )  # fmt: skip
         health = Health(
             is_warming=self._is_warming(exchange), is_halted=listing.is_halted, gaps_open=listing.gaps_open
@@ -86,6 +106,8 @@ class Sections:
         return Market(
             leg, _trail(trail, self.now_ms), listing.taker_bps, atr_bps, is_converged,
             spread_bps=_spread_bps(bid, ask), clock=self._clock(exchange), health=health, rank=listing.rank,
+            last_trade_usd=float(worth) if worth and symbol.quote in DOLLARS else None,
+            turnover_usd=listing.turnover_usd,
         )  # fmt: skip
 
     def _rate_markets(self, asset: str) -> Iterator[RateMarket]:
@@ -95,9 +117,7 @@ class Sections:
         for exchange, name in quotes:
             pipe.hvals(keys.trail(exchange, name))
         for (exchange, name), trail in zip(quotes, pipe.execute(), strict=True):
-            quote = Symbol.parse(name).quote
-            unit = "USD" if quote == "USDC" and self.listings[exchange, name].is_usdc_usd else quote
-            yield RateMarket(exchange, asset, unit, _trail(trail, self.now_ms))
+            yield RateMarket(exchange, asset, self.unit(exchange, name), _trail(trail, self.now_ms))
 
     def _quotes(self, base: str) -> dict[tuple[str, str], bytes]:
         """The newest quotes of markets that are listed, by (exchange, symbol)."""
@@ -150,7 +170,7 @@ def _spread_bps(bid: str, ask: str) -> float | None:
 
 @lru_cache(maxsize=2)
 def _listings(generation: int) -> Mapping[tuple[str, str], Listing]:
-    """Every trading symbol by (exchange, name), as of the beginning of this half minute."""
+    """Every symbol by (exchange, name), as of the beginning of this half minute; of two, the one that trades."""
     recent_ns = (generation * _CACHE_S - TRAIL_SECONDS) * 1_000_000_000
     # What was traded before a start belongs to its candle; the price now is not in doubt for it.
     open_now = Gap.objects.filter(closed_at=None, to_ns__gt=recent_ns).exclude(cause=str(Cause.START))
@@ -164,6 +184,7 @@ def _listings(generation: int) -> Mapping[tuple[str, str], Listing]:
             home_url=symbol.exchange.home_url,
             gaps_open=gaps[symbol.exchange_id, symbol.name] + gaps[symbol.exchange_id, ""],
             is_halted=not symbol.is_trading,
+            turnover_usd=float(symbol.turnover_usd_24h or 0),
         )
-        for symbol in ExchangeSymbol.objects.trading().select_related("exchange")
+        for symbol in ExchangeSymbol.objects.select_related("exchange").order_by("is_trading")
     }

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import secrets
-import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
-from candles import publish
-from candles.models import Signal as SignalRow
-from candles.services import identity
-from candles.services.section import STABLES, Listing, Sections
-from candles.signals import leader_move
+from candles.models import Signal as Row
+from candles.services import identity, signal_memory, signal_record
+from candles.services.section import STABLES, Sections
+from candles.signals.evaluation import Kind, Rules, Seen
 from candles.signals.event import Event, Phase
+from candles.signals.held import held
 from candles.signals.lifecycle import advance
+from candles.signals.registry import FAST, OF_STABLE_COINS
+from candles.signals.section import CrossSection
 from candles.signals.state import State
-from exchanges.state import delete_if, state_redis, unavailable
+from exchanges.state import state_redis, unavailable
 from livermore.core import keys
-from livermore.core.symbol import Symbol
-from livermore.logs import event as log_event
-
-log = logging.getLogger(__name__)
 
 ASK_EVERY_MS = 250
 TOUCHED_WITHIN_MS = 1_000
 ACTIVE_WITHIN_MS = 15_000
 """A base whose quotes did not change for so long has nothing to evaluate but its open signals."""
-LOCK_MS = 10_000
-STATES_LIFE_S = 3600
+
+Section = TypeVar("Section", bound=Seen)
 
 
 @unavailable()
@@ -49,97 +45,66 @@ def evaluate(now_ms: int, *, has_open: bool = False) -> int:
     bases = {base.decode() for base in state_redis().zrangebyscore(keys.touched(), since_ms, "+inf")}
     if has_open:
         bases |= _open_bases(now_ms)
-    bases.difference_update(STABLES)
     sections = Sections(now_ms) if bases else None
-    return sum(_evaluate_base(base, sections) for base in sorted(bases)) if sections else 0
+    # The stable coins first: whether they are off their peg is asked by the others.
+    ordered = sorted(bases, key=lambda base: (base not in STABLES, base))
+    return sum(_evaluate_base(base, sections) for base in ordered) if sections else 0
 
 
 def _open_bases(now_ms: int) -> set[str]:
     """Older ones are remembered by nothing that could close them."""
-    is_open = SignalRow.objects.exclude(phase=Phase.CLOSED).filter(opened_ms__gt=now_ms - STATES_LIFE_S * 1000)
+    since_ms = now_ms - signal_memory.STATES_LIFE_S * 1_000
+    kinds = [str(rules.kind) for rules in (*FAST, *OF_STABLE_COINS)]
+    is_open = Row.objects.exclude(phase=Phase.CLOSED).filter(opened_ms__gt=since_ms, kind__in=kinds, timeframe="")
     return set(is_open.order_by().values_list("base", flat=True).distinct())
 
 
 def _evaluate_base(base: str, sections: Sections) -> int:
     token = secrets.token_hex(8)
-    if not state_redis().set(keys.signal_lock(base), token, nx=True, px=LOCK_MS):
+    if not signal_memory.lock(base, token):
         return 0
     try:
         section = sections.of(base)
-        identity.notice(section)
-        events: list[Event] = []
-        suppressed: Counter[str] = Counter()
-        for rules in (leader_move.RULES,):
-            key = keys.signal_states(rules.kind, base)
-            stored = {name.decode(): text for name, text in state_redis().hgetall(key).items()}
-            states = {name: State.from_dict(json.loads(text)) for name, text in stored.items()}
-            done = advance(rules, states, section)
-            events += done.events
-            suppressed.update(map(str, done.suppressed))
-            # Events first: after a crash here the same evaluation gives the same ids again.
-            _keep([_finished(happening, sections.listings) for happening in done.events])
-            _keep_states(key, stored, {name: json.dumps(state.to_dict()) for name, state in done.states.items()})
-        _count(suppressed)
-        return len(events)
+        if base not in STABLES:
+            identity.notice(section)
+        told = 0
+        for rules in OF_STABLE_COINS if base in STABLES else FAST:
+            states, events = evaluate_kind(rules, base, section, sections)
+            told += len(events)
+            if rules.kind is Kind.VENUE_STALE:
+                section = _frozen(section, states)
+        return told
     finally:
-        delete_if(keys.signal_lock(base), token)  # after LOCK_MS it may be another evaluator's
+        signal_memory.unlock(base, token)  # after LOCK_MS it may be another evaluator's
 
 
-def _keep_states(key: str, before: Mapping[str, bytes], after: Mapping[str, str]) -> None:
-    gone = [name for name in before if name not in after]
-    if gone:
-        state_redis().hdel(key, *gone)
-    if after:
-        state_redis().hset(key, mapping=dict(after))
-        state_redis().expire(key, STATES_LIFE_S)
+def evaluate_kind(
+    rules: Rules[Section], place: str, section: Section, sections: Sections
+) -> tuple[dict[str, State], Sequence[Event]]:
+    """Advance one kind at one place; the states it has now, and the events that were told."""
+    before = signal_memory.states(rules.kind, place)
+    done = advance(rules, before, section)
+    after = dict(done.states)
+    passed = []
+    for happening in done.events:
+        cool_ms = rules.cool_down_ms(happening["window_s"])
+        if signal_memory.take_gate(happening, cool_ms):
+            passed.append(happening)
+        else:
+            after[happening["identity"]] = State(cool_until_ms=section.now_ms + cool_ms)
+    # Events first: after a crash here the same evaluation gives the same ids again.
+    told = signal_record.keep(passed, sections.listings)
+    signal_memory.keep_states(rules.kind, place, before, after)
+    signal_memory.hold([held(of) for of in done.held])
+    return after, told
 
 
-def _keep(events: Iterable[Event]) -> None:
-    """Row first, then stream and channel; a repeat updates the same row."""
-    events = list(events)
-    for happening in events:
-        is_closed = happening["phase"] == Phase.CLOSED
-        SignalRow.objects.update_or_create(
-            event_id=happening["event_id"],
-            defaults={
-                "kind": happening["kind"],
-                "phase": happening["phase"],
-                "base": happening["base"],
-                "direction": happening["direction"],
-                "leader_id": happening["leader"]["exchange"],
-                "follower_id": happening["follower"]["exchange"],
-                "window_s": happening["window_s"],
-                "opened_ms": happening["onset_ms"],
-                "closed_ms": happening["evaluated_ms"] if is_closed else None,
-                "outcome": happening.get("outcome", ""),
-                "event": happening,
-            },
-        )
-        log_event(
-            log, f"signal.{happening['phase']}", kind=happening["kind"], base=happening["base"],
-            leader=happening["leader"]["exchange"], follower=happening["follower"]["exchange"],
-            remaining_bps=happening["metrics"]["remaining_bps"], outcome=happening.get("outcome"),
-        )  # fmt: skip
-    publish.signals(events)
-
-
-def _finished(happening: Event, listings: Mapping[tuple[str, str], Listing]) -> Event:
-    """The parts of an event that only whoever publishes it knows."""
-    follower = happening["follower"]
-    listing = listings.get((follower["exchange"], follower["symbol"]))
-    symbol = Symbol.parse(follower["symbol"])
-    names = {"{base}": symbol.base, "{quote}": symbol.quote, "{native}": follower["native"]}
-    home = listing.home_url if listing else ""
-    for placeholder, text in names.items():
-        home = home.replace(placeholder, text)
-    spent_ms = time.time_ns() // 1_000_000 - happening["evaluated_ms"]
-    return {
-        **happening,
-        "links": {**happening["links"], "home": home or None},
-        "latency": {**happening["latency"], "eval_to_publish_ms": spent_ms},
-    }
-
-
-def _count(suppressed: Counter[str]) -> None:
-    for reason, count in suppressed.items():
-        state_redis().hincrby(keys.suppressed(), reason, count)
+def _frozen(section: CrossSection, states: dict[str, State]) -> CrossSection:
+    """The same; markets with an open VENUE_STALE say so, and nobody believes their price."""
+    still = {name.split("|")[3] for name, state in states.items() if state.active is not None}
+    if not still:
+        return section
+    markets = tuple(
+        replace(m, health=replace(m.health, is_frozen=True)) if m.leg.key in still else m for m in section.markets
+    )
+    return replace(section, markets=markets)

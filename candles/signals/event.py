@@ -75,6 +75,9 @@ def _leg(market: Market, price: Decimal, rate: Rate | None) -> Event:
     fields["ts_exchange"] = leg.event_ms
     fields["ts_recv"] = leg.received_ms
     fields["age_ms"] = leg.received_ms - leg.event_ms
+    if leg.batch:
+        fields["batch"] = leg.batch
+        fields["ts_stored"] = leg.stored_ms
     return fields
 
 

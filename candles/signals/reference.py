@@ -42,6 +42,8 @@ class Leg:
     ask: Decimal | None = None
     book_ms: int | None = None
     is_usdc_usd: bool = False
+    batch: str = ""
+    stored_ms: int | None = None
 
     @property
     def key(self) -> str:
