@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from exchanges import command as commands
 from exchanges import control, observed, registry
 from exchanges.account_admin import UserExchangeAdmin
 from exchanges.drift_admin import DriftAdmin
@@ -27,7 +28,6 @@ from symbols import tasks as symbol_tasks
 
 __all__ = ["DriftAdmin", "ExchangeAdmin", "UserExchangeAdmin"]
 
-COMMAND_WAIT_S = 60
 _LISTED_DEPENDANTS = 50
 _OBSERVED = ("stream", "configuration", "endpoint_in_use", "is_endpoint_overridden")
 _DESCRIPTIONS = {
@@ -179,15 +179,18 @@ class ExchangeAdmin(admin.ModelAdmin):
         if verb is control.Verb.START and not exchange.enabled:
             messages.error(request, f"{exchange} is disabled: enable it first")
             return
+        began_ms = commands.now_ms()
         try:
             command = orders.order(
-                exchange.slug, verb, issued_by=request.user.get_username(), wait_s=COMMAND_WAIT_S,
+                exchange.slug, verb, issued_by=request.user.get_username(),
                 idempotency_key=request.POST.get("order_key", ""),
             )  # fmt: skip
+            issued_ms = int(commands.stored(command).get("issued_ms", began_ms))
         except LivermoreError as error:
             messages.error(request, f"{exchange}: {error}")
         else:
-            messages.info(request, f"{exchange}: {verb} sent as command {command}")
+            said = "sent" if issued_ms >= began_ms else "was sent from this page before and is not sent again,"
+            messages.info(request, f"{exchange}: {verb} {said} as command {command}")
 
     def _enqueue(self, request: HttpRequest, queryset: QuerySet[Exchange], task: Any) -> None:
         for exchange in queryset:

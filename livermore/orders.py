@@ -10,8 +10,10 @@ from exchanges.control import Result, Status, Verb
 from exchanges.errands import TASKS
 from livermore.celery import app
 from livermore.core.errors import InvalidInput, StoreUnavailable
-from symbols.choosing import choose
+from symbols.choosing import ALL, choose
 
+HOST_WAIT_S, ERRAND_WAIT_S = 60.0, 900.0
+"""So long a command may wait to be begun where nobody says: workers may have much to do first."""
 _NO_BROKER = Result(Status.FAILED, "unavailable", "the broker did not take its task")
 
 
@@ -20,7 +22,7 @@ def order(
     verb: Verb,
     *,
     issued_by: str,
-    wait_s: float,
+    wait_s: float | None = None,
     target: str = "",
     idempotency_key: str = "",
     symbol: str = "",
@@ -31,6 +33,7 @@ def order(
     for what the verb does not take or the exchange has not, and `StoreUnavailable`.
     """
     check(exchange, verb, target=target, symbol=symbol)
+    wait_s = wait_s or (ERRAND_WAIT_S if verb.is_errand else HOST_WAIT_S)
     command_id = control.send(
         exchange, verb, issued_by=issued_by, wait_s=wait_s, target=target, idempotency_key=idempotency_key,
         symbol=" ".join(symbol.split()),
@@ -41,7 +44,7 @@ def order(
 
 
 def check(exchange: str, verb: Verb, *, target: str = "", symbol: str = "") -> None:
-    """Raises `InvalidInput` for what the verb does not take, and for a symbol that the exchange has not."""
+    """Raises `InvalidInput` for what the verb does not take, and for symbols that the exchange has not."""
     if target and verb.is_errand:
         raise InvalidInput(
             f"{verb} is carried out by workers and takes no target; those of a stream host do: {_hosts()}"
@@ -49,8 +52,8 @@ def check(exchange: str, verb: Verb, *, target: str = "", symbol: str = "") -> N
     if symbol and not verb.takes_symbols:
         takers = " ".join(v for v in Verb if v.takes_symbols)
         raise InvalidInput(f"{verb} takes no symbol; these do: {takers}")
-    if symbol:
-        choose(exchange, symbol.split())
+    if verb.takes_symbols:
+        choose(exchange, symbol.split() or [ALL])
 
 
 def _hosts() -> str:

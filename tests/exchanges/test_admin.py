@@ -169,6 +169,16 @@ def test_an_action_sends_the_durable_command(admin_client, toy, redis_state, ver
     assert (command[b"verb"], command[b"issued_by"]) == (verb.encode(), b"admin")
 
 
+def test_an_action_sent_twice_from_one_page_is_one_command(admin_client, toy, redis_state):
+    address = page("exchange_changelist")
+    key = admin_client.get(address).context["action_form"]["order_key"].value()
+    posted = {"action": "stop", "_selected_action": ["toy"], "order_key": key}
+    said = [admin_client.post(address, posted, follow=True).content.decode() for _ in range(2)]
+    assert len({entry[b"id"] for _, entry in redis_state.xrange(keys.control("toy"))}) == 1
+    assert [text.count("is not sent again") for text in said] == [0, 1]
+    assert admin_client.get(address).context["action_form"]["order_key"].value() != key
+
+
 def test_a_disabled_exchange_is_not_started(admin_client, redis_state):
     Exchange.objects.filter(pk="mexc").update(enabled=False)
     admin_client.post(page("exchange_changelist"), {"action": "start", "_selected_action": ["mexc"]})

@@ -56,8 +56,11 @@ class Order(Schema):
         "", description="For backfill and reconcile: symbols with blanks between; empty for all streamed."
     )
     target: str = Field("", description="The only stream host that may run it; empty for any.")
-    wait_s: float = Field(
-        default=30.0, ge=1, le=600, description="It expires when nobody begins within so many seconds."
+    wait_s: float | None = Field(
+        None,
+        ge=1,
+        le=3600,
+        description="It expires when nobody begins within so many seconds; 60 for a stream host, 900 for workers.",
     )
     idempotency_key: str = Field("", max_length=200, description="The same key and verb are one command, run once.")
 
