@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from exchanges.simulation import scenario, snapshot
-from exchanges.simulation.account import Account
+from exchanges.simulation.account import Account, opened
 from exchanges.simulation.market import FOR_EVER_S, Market, Produced
 from exchanges.simulation.playback import Playback
 from exchanges.simulation.server import VenueServer
@@ -217,6 +217,8 @@ class Simulation:
             self.market.move(**{"at_us": self._due_us(step), **step.subject})
         elif step.venue not in self.servers:
             log.warning("simulation.step_skipped venue=%s action=%s", step.venue, step.action)
+        elif step.action == "account":
+            self.open_account(step.venue, opened(step.subject))
         elif step.action == "halt":
             self.halt(step.venue, **step.subject)
         elif step.action == "delist":

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from exchanges.simulation import faults
+from exchanges.simulation.account import opened
 from livermore.core.errors import InvalidInput
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
 SUBJECTS = {
+    "account": {"api_key", "api_secret", "passphrase", "rights", "balances"},
     "move": {"base", "bps", "at_us", "over_s", "lags_s"},
     "silence": {"base", "for_s"},
     "halt": {"base", "is_halted"},
@@ -22,9 +24,9 @@ SUBJECTS = {
     "restrict": {"weight"},
 }
 """What an action that takes an object may be told."""
-ACTIONS = ("fault", "move", "silence", "halt", "delist", "skew", "rename", "restrict", "episodes")
-WHOLE = ("rename",)
-"""Actions that must be told all of it, as text."""
+ACTIONS = ("account", "fault", "move", "silence", "halt", "delist", "skew", "rename", "restrict", "episodes")
+TEXTS = {"rename": ("base", "to"), "account": ("api_key", "api_secret")}
+"""What an action must be told, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,11 @@ def _step(entry: Mapping[str, Any]) -> Step:
     accepted = SUBJECTS.get(action)
     if accepted is not None and not (isinstance(entry[action], dict) and entry[action].keys() <= accepted):
         raise InvalidInput(f"scenario step {entry!r}: {action} takes an object of {', '.join(sorted(accepted))}")
-    if action in WHOLE and not all(isinstance(entry[action].get(name), str) for name in accepted or ()):
-        raise InvalidInput(f"scenario step {entry!r}: {action} takes texts for {' and '.join(sorted(accepted or ()))}")
+    needed = TEXTS.get(action, ())
+    if not all(isinstance(entry[action].get(name), str) for name in needed):
+        raise InvalidInput(f"scenario step {entry!r}: {action} takes texts for {' and '.join(needed)}")
+    if action == "account":
+        opened(entry[action])
     options = {k: v for k, v in entry.items() if k not in ("at_s", "venue", "note", action)}
     if action == "fault":
         faults.check(entry[action], options)

@@ -17,8 +17,10 @@ from django_celery_beat.models import PeriodicTask
 
 from exchanges import credentials
 from exchanges.models import Exchange, KeyState, UserExchange
+from exchanges.simulation import scenario
 from exchanges.simulation.account import Account
 from livermore.core import keys
+from livermore.core.errors import InvalidInput
 from symbols import positions, services, tasks
 from symbols.models import ExchangeSymbol, Position, UserSymbolSubscription
 from tests.support import builders
@@ -169,6 +171,40 @@ def test_a_reading_renews_the_end_of_what_it_confirms(account: Account, user: An
     ends = timezone.now() + timedelta(hours=23)
     assert UserSymbolSubscription.objects.get(user=user).expires_at > ends
     assert Position.objects.get(asset="BTC").until > ends
+
+
+def test_a_scenario_opens_an_account_and_moves_what_it_holds(
+    user: Any, settings: Any, redis_state: redis.Redis
+) -> None:
+    """What `simulate --scenario` does: a person can try an account without one."""
+    told = {"api_key": "key-7Q4F", "api_secret": SECRET}
+    steps = [
+        {"at_s": 0, "venue": "binance", "account": told | {"balances": {"ETH": ["2", "0"]}}},
+        {"at_s": 60, "venue": "binance", "account": told | {"balances": {"BTC": ["1", "0"]}}},
+    ]
+    now_ms = time.time_ns() // 1_000_000
+    with simulated("binance", is_paused=True, start_ms=now_ms, scenario=steps) as running:
+        settings.EXCHANGE_ENDPOINTS = running.endpoints
+        services.sync("binance", services_rest("binance"))
+        row = connected(user)
+        positions.read(row.pk)
+        assert list(followed(user)) == ["ETH-USDT"]
+        running.call(running.simulation.advance, 61)
+        positions.read(row.pk)
+        assert sorted(followed(user)) == ["BTC-USDT", "ETH-USDT"]
+
+
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [
+        ({"api_key": "k"}, "account takes texts for api_key and api_secret"),
+        ({"api_key": "k", "api_secret": "s", "balance": {}}, "account takes an object of api_key"),
+        ({"api_key": "k", "api_secret": "s", "balances": {"BTC": "1"}}, "BTC takes what is free and what is locked"),
+    ],
+)
+def test_a_scenario_names_what_is_wrong_with_an_account(account: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        scenario.read([{"at_s": 0, "venue": "binance", "account": account}])
 
 
 # ---- keys --------------------------------------------------------------------------------------
