@@ -7,11 +7,14 @@ import time
 from typing import Any
 
 from celery import Celery, Task
+from celery.signals import before_task_publish
 
 from livermore.core.errors import RateLimited, Transient
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "livermore.settings")
 
+PUBLISHED = "published_ms"
+"""Header of every message: when (ms UTC) it was put on its queue."""
 TRIES = 5
 WAITS = 20
 LONGEST_WAIT_S = 55
@@ -45,3 +48,8 @@ class TryAgain(Task):  # type: ignore[misc]
 app = Celery("livermore")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@before_task_publish.connect
+def _stamp(headers: dict[str, Any], **_: Any) -> None:
+    headers[PUBLISHED] = time.time_ns() // 1_000_000

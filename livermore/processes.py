@@ -19,10 +19,16 @@ STREAMS, WORK, VENUES, STORE = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A Celery worker: its queues (`{slug}` stands for every exchange) and how it runs them."""
+    """A Celery worker: its queues (`{slug}` stands for every exchange) and how it runs them.
+
+    `is_prompt`: nothing should wait in them. A worker that takes nothing for `stuck_after_s`, although something
+    waits, is replaced.
+    """
 
     queues: tuple[str, ...]
     pool: tuple[str, ...] = ("solo",)
+    is_prompt: bool = True
+    stuck_after_s: float = 20.0
 
 
 WORKERS: Mapping[str, Worker] = {
@@ -31,7 +37,9 @@ WORKERS: Mapping[str, Worker] = {
     "candles": Worker(("candles",)),
     "signals": Worker(("signals",)),
     # Threads: these tasks wait for venues and receivers, and a slow one must not hold up the others.
-    "io": Worker(("default", "notify", "backfill.{slug}"), ("threads", "--concurrency=4")),
+    "io": Worker(
+        ("default", "notify", "backfill.{slug}"), ("threads", "--concurrency=4"), is_prompt=False, stuck_after_s=180.0
+    ),
 }
 
 

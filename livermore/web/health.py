@@ -17,6 +17,7 @@ from candles.services import canary
 from exchanges.models import Exchange
 from exchanges.observed import LIVE_WITHIN_MS, live_hosts
 from exchanges.state import state_redis
+from livermore import queues
 from livermore.celery import app
 from livermore.core import keys
 from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS
@@ -35,6 +36,8 @@ FOREVER_MS = 2**53
 WITNESSES = 100
 # So long after its last heartbeat a host that did not take leave is missed.
 MISSED_FOR_MS = 600_000
+# So many stages come first and are of no one exchange.
+GLOBAL = 3
 ANSWER_WITHIN_S = 3.0
 _asker = ThreadPoolExecutor(1, thread_name_prefix="health")
 _asking: Future[None] | None = None
@@ -64,6 +67,8 @@ def ready(request: HttpRequest) -> JsonResponse:
     if all(s.ok for s in stages):
         # What it asks for is done by workers that were seen to move.
         stages.extend(_beat(now_ms()))
+    if all(s.ok for s in stages[:GLOBAL]):
+        stages.append(_queues())
     is_ready = all(s.ok for s in stages)
     stuck = [s.name for s in stages if not s.ok]
     body = {"ready": is_ready, "stuck": stuck, "stages": [asdict(s) for s in stages]}
@@ -197,6 +202,13 @@ def _outbox(state: StreamState, now: int) -> Stage:
     age = now - state.spooled_from_ms if state.spooled and state.spooled_from_ms else 0
     ok = age <= FRESH_MS
     return Stage(f"{state.exchange}.outbox", ok, age, "" if ok else "batches wait for the broker")
+
+
+def _queues() -> Stage:
+    """Does nothing wait long where nothing should?"""
+    found = queues.late(queues.TOO_LATE_MS)
+    why = ", ".join(f"{one.queue}: {one.depth} messages" for one in found)
+    return Stage("queues", not found, found[0].age_ms if found else None, why)
 
 
 def _beat(now: int) -> list[Stage]:

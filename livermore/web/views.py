@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from candles.models import Gap
 from exchanges.models import Exchange
+from livermore import queues
 from livermore.core.candle import BASE_TIMEFRAME
 from livermore.core.errors import StoreUnavailable
 from livermore.web import board, commands, latency, markets
@@ -118,6 +119,7 @@ def _cards(rows: Any = None) -> dict[str, Any]:
     except (redis.RedisError, StoreUnavailable):
         return {"cards": [], "store_away": True, "now_ms": now_ms()}
     return {
+        "late_queues": _late(),
         "cards": list(zip(known, observed, strict=True)),
         "simulated": [s for s in observed if not s.is_idle and s.is_simulated],
         "overridden": [s for s in observed if s.endpoint_overridden],
@@ -125,6 +127,13 @@ def _cards(rows: Any = None) -> dict[str, Any]:
         "first_command": _first_command(known, observed),
         "now_ms": now_ms(),
     }
+
+
+def _late() -> list[queues.Waiting]:
+    try:
+        return queues.late()
+    except StoreUnavailable:
+        return []  # told by /health/ready; the cards do not need the broker
 
 
 def _first_command(rows: list[Exchange], observed: list[StreamState]) -> str:

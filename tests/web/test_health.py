@@ -48,7 +48,7 @@ def test_live_needs_nothing(client: Client) -> None:
 def test_nothing_started_is_ready_by_design(client: Client, db: None, redis_state: Any) -> None:
     status, said = _ready(client)
     assert (status, said["ready"]) == (200, True)
-    assert {s["name"] for s in said["stages"]} == {"database", "state_redis", "broker", "exchanges"}
+    assert {s["name"] for s in said["stages"]} == {"database", "state_redis", "broker", "exchanges", "queues"}
 
 
 def test_moving_data_is_ready(client: Client, moving: Any) -> None:
@@ -56,7 +56,8 @@ def test_moving_data_is_ready(client: Client, moving: Any) -> None:
     assert (status, said["stuck"]) == (200, [])
     names = ["host", "frames", "outbox", "batches", "candles", "signals"]
     each = [f"{slug}.{name}" for slug in ("coinbase", "kucoin") for name in names]
-    assert sorted(s["name"] for s in said["stages"]) == sorted(["database", "state_redis", "broker", "beat", *each])
+    everywhere = ["database", "state_redis", "broker", "beat", "queues"]
+    assert sorted(s["name"] for s in said["stages"]) == sorted([*everywhere, *each])
 
 
 def test_frames_that_stopped_are_named(client: Client, moving: Any) -> None:
