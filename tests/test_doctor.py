@@ -355,6 +355,16 @@ def test_the_host_that_may_run_an_exchange_is_suggested_and_the_nearest_of_sever
     assert "LIVERMORE_REGION" in said["host.mexc"].fix
 
 
+def test_a_host_without_a_sign_of_life(redis_state: Any) -> None:
+    observed.register("near", "o")
+    observed.beat("near", {"owner": "o", "state": "ready", "region": "DE", "reason": "", "exchanges": {}})
+    [alive], [dead] = list(running.heartbeat("near")), list(running.heartbeat("far"))
+    assert alive.level is Level.OK
+    assert (dead.level, dead.name) == (Level.FAIL, "heartbeat.far")
+    assert "alive: near" in dead.says
+    assert "stream_host --name far" in dead.fix
+
+
 # ---- the command ------------------------------------------------------------------------------------
 
 

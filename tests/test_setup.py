@@ -104,6 +104,45 @@ def test_no_secret_stands_in_the_compose_file() -> None:
                 assert re.search(r"\$\{[A-Z_]+:(\?|-null\}$)", str(value)), f"{name}: {variable} must come from .env"
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_is_started_again_and_says_whether_it_is_well(name: str) -> None:
+    service = SERVICES[name]
+    if name == "migrate":
+        assert service["restart"] == "no"
+        return
+    assert service["restart"] == "unless-stopped"
+    if name != "simulators":  # whoever uses them tells
+        assert service["healthcheck"]["test"]
+
+
+ROLE_OF = {"stream": "host", "simulated-streams": "host", "worker": "worker", "simulated-io": "worker"}
+ROLE_OF |= {"flower": "worker"}
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_a_service_speaks_with_redis_as_its_role(name: str) -> None:
+    role = ROLE_OF.get(name) or ROLE_OF.get(name.partition("-")[0]) or ("beat" if name == "beat" else "web")
+    for variable in ("CELERY_BROKER_URL", "STATE_REDIS_URL"):
+        wanted = rf"redis://{role}:\$\{{REDIS_{role.upper()}_PASSWORD:\?[^}}]*\}}@redis-(broker|state):6379/0"
+        assert re.fullmatch(wanted, OWN[name]["environment"][variable])
+
+
+HOSTS = sorted(name for name, service in SERVICES.items() if "stream_host" in service.get("command", ()))
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_stream_hosts_health_is_asked_for_by_its_own_name(name: str) -> None:
+    assert option(SERVICES[name]["healthcheck"]["test"], "--host") == option(SERVICES[name]["command"], "--name")
+
+
+def test_flower_asks_for_a_login_and_forgets() -> None:
+    told = SERVICES["flower"]["environment"]
+    assert told["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
+    assert int(told["FLOWER_MAX_TASKS"]) <= 10_000
+    assert int(told["FLOWER_PURGE_OFFLINE_WORKERS"]) > 0
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES["flower"]["ports"])
+
+
 def test_the_services_get_only_settings_that_exist() -> None:
     for name, service in OWN.items():
         ours = {v for v in service["environment"] if not v.startswith("FLOWER_")}

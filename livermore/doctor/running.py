@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from exchanges import registry
 from exchanges.models import Exchange
+from exchanges.observed import live_hosts
 from exchanges.services import streaming
 from exchanges.state import state_redis, unavailable
 from livermore import processes
@@ -89,6 +90,20 @@ def beat() -> Iterator[Finding]:
         yield warn("schedules", f"switched off: {', '.join(off)}", "switch them on at /admin/django_celery_beat/")
     else:
         yield ok("schedules", "all are on")
+
+
+def heartbeat(name: str) -> Iterator[Finding]:
+    """Has a stream host of this name given a sign of life?"""
+    try:
+        alive = [host.name for host in live_hosts()]
+    except (StoreUnavailable, RedisError) as error:
+        yield fail(f"heartbeat.{name}", f"the state Redis does not answer ({type(error).__name__})", "start it first")
+        return
+    if name in alive:
+        yield ok(f"heartbeat.{name}", "beats")
+    else:
+        says = f"no sign of life; alive: {' '.join(alive) or 'none'}"
+        yield fail(f"heartbeat.{name}", says, f"look at its log, and start it: manage.py stream_host --name {name}")
 
 
 def _watched_ms() -> int | None:

@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.core.management import CommandError
@@ -15,6 +16,7 @@ from exchanges.management.progress import Progress
 from livermore.command_line import USAGE, OneLineCommand
 from livermore.doctor.examine import checks, examine
 from livermore.doctor.finding import Finding, Level
+from livermore.doctor.running import heartbeat
 
 _SHOWN_AFTER_S = 2.0
 
@@ -30,10 +32,11 @@ class Command(OneLineCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object with all findings")
         parser.add_argument("--offline", action="store_true", help="ask no venue and no name server")
         parser.add_argument("--only", default="", metavar="a,b", help="only these checks")
+        parser.add_argument("--host", default="", metavar="N", help="only whether the heart of this stream host beats")
 
-    def handle(self, *, json: bool, offline: bool, only: str, **_: Any) -> None:
+    def handle(self, *, json: bool, offline: bool, only: str, host: str, **_: Any) -> None:
         """Examine and tell."""
-        wanted = checks(is_offline=offline)
+        wanted = {"host": partial(heartbeat, host)} if host else checks(is_offline=offline)
         names = [name for name in only.replace(" ", "").split(",") if name]
         if unknown := sorted(set(names) - set(wanted)):
             raise CommandError(f"unknown check {' '.join(unknown)}; accepted: {' '.join(wanted)}", returncode=USAGE)
