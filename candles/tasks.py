@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 import livermore.tasks
 import symbols.tasks
 from candles import ledger
+from candles.alerting import tasks as alerting
 from candles.ledger import Bucket
 from candles.services import (
     adopt,
@@ -118,6 +119,7 @@ def sweep() -> None:
                 (exchange, [bucket.member for bucket in due], ledger.lease(now_ms)),
                 argsrepr=f"{exchange} · {len(due)} buckets",
             )
+        alerting.forming(exchange)
 
 
 @app.task(name="candles.close")

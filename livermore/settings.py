@@ -178,6 +178,7 @@ CELERY_TASK_ROUTES = {
     "candles.canary": {"queue": "candles"},
     "candles.note_gap": {"queue": "candles"},
     "candles.indicators": {"queue": "candles"},
+    "candles.intrabar": {"queue": "candles"},
     "signals.*": {"queue": "signals"},
     "notify.*": {"queue": "notify"},
 }

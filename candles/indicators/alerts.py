@@ -177,6 +177,14 @@ def _told(of: Standing, label: str, bar: Bar, *, ended: tuple[str, ...]) -> Stan
     return replace(of, ended=ended, fired={**of.fired, label: bar.open_ms}, label=label)
 
 
+def standing(rules: Rules, memory: Memory) -> Standing:
+    """How a series stands after the newest bar that is remembered."""
+    after = memory.base
+    for bar in memory.bars:
+        after, _ = step(rules, after, bar)
+    return after
+
+
 def level_label(level: float) -> str:
     """`level_-200`, `level_+150`."""
     return f"level_{level:+g}"

@@ -11,15 +11,16 @@ from candles.indicators.alerts import Rules
 from livermore.core.candle import Timeframe
 from livermore.core.errors import InvalidInput
 
-_NAMES = ("levels", "rearm_band", "timeframes", "needs_converged")
+_NAMES = ("levels", "rearm_band", "timeframes", "needs_converged", "intrabar")
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The rules, and the timeframes they are applied to."""
+    """The rules, the timeframes they are applied to, and whether bars that still form are judged, too."""
 
     rules: Rules
     timeframes: frozenset[str]
+    is_intrabar: bool = False
 
 
 def current() -> Chosen:
@@ -31,15 +32,16 @@ def current() -> Chosen:
         timeframes = frozenset(str(Timeframe.parse(name)) for name in said.get("timeframes", Timeframe))
     except (InvalidInput, TypeError) as error:
         raise InvalidInput(f"ALERT_RULES: timeframes: {error}") from None
-    given = {name: value for name, value in said.items() if name != "timeframes"}
+    given = {name: value for name, value in said.items() if name not in ("timeframes", "intrabar")}
     if "levels" in given:
         given["levels"] = _levels(given["levels"])
     band = given.get("rearm_band", 0)
     if not _is_number(band) or band < 0:
         raise InvalidInput(f"ALERT_RULES: rearm_band must be a number from 0 on; it is {band!r}")
-    if type(given.get("needs_converged", True)) is not bool:
-        raise InvalidInput(f"ALERT_RULES: needs_converged must be true or false; it is {given['needs_converged']!r}")
-    return Chosen(Rules(**given), timeframes)
+    for name in ("needs_converged", "intrabar"):
+        if type(said.get(name, True)) is not bool:
+            raise InvalidInput(f"ALERT_RULES: {name} must be true or false; it is {said[name]!r}")
+    return Chosen(Rules(**given), timeframes, said.get("intrabar", False))
 
 
 def _levels(said: Any) -> tuple[float, ...]:

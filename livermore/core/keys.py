@@ -163,6 +163,11 @@ def unalerted(exchange: str) -> str:
     return f"unalerted:{exchange}"
 
 
+def intrabar_asked(exchange: str) -> str:
+    """Gate: alerts on forming bars were asked for lately."""
+    return f"intrabar:asked:{exchange}"
+
+
 def sync_asked(exchange: str) -> str:
     """Gate: an instrument sync was asked for because of an unknown symbol."""
     return f"sync:asked:{exchange}"

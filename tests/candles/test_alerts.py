@@ -13,7 +13,7 @@ from candles import window
 from candles.indicators import macdv
 from candles.indicators.bars import Bars
 from candles.models import Alert, AlertMemory
-from candles.services import alerts, indicators, rebuild
+from candles.services import alerts, indicators, intrabar, rebuild
 from candles.services.alert_event import Looked
 from candles.services.record import Closed, record
 from exchanges.models import Exchange
@@ -219,7 +219,7 @@ def test_other_timeframes_may_be_left_out(toy, redis_state, settings):
 @pytest.mark.parametrize(
     "said",
     [[1], {"level": [1]}, {"levels": []}, {"levels": [-5]}, {"rearm_band": -1}, {"timeframes": ["1m"]},
-     {"needs_converged": 1}],
+     {"needs_converged": 1}, {"intrabar": "yes"}],
 )  # fmt: skip
 def test_rules_that_cannot_be_are_refused_in_a_line(toy, settings, said):
     settings.ALERT_RULES = said
@@ -236,12 +236,42 @@ def test_what_was_missed_long_ago_is_no_news(toy, redis_state):
     assert counted()["late"] == 2
 
 
+def form(redis_state, number: int, price: str) -> None:
+    prices = {"open": "100", "high": "100", "low": price, "close": price, "volume": "1"}
+    redis_state.hset(keys.forming(*FIVE), mapping={"open_time": START_MS + number * SLOT_MS, **prices})
+
+
 def test_the_spike_of_a_forming_bar_raises_nothing(toy, redis_state):
     close(calm())
-    forming = {"open_time": START_MS + CALM * SLOT_MS, "open": "100", "high": "100", "low": "50", "close": "50"}
-    redis_state.hset(keys.forming(*FIVE), mapping={**forming, "final": "false"})
+    form(redis_state, CALM, "50")
+    assert not intrabar.should_evaluate("toy")
     close([candle(CALM, "100.00")])
     assert told(redis_state) == []
+
+
+def test_who_asks_for_forming_bars_is_told_once_a_bar_and_hears_that_it_is_one(toy, redis_state, settings):
+    settings.ALERT_RULES = {"intrabar": True}
+    assert [intrabar.should_evaluate("toy") for _ in range(2)] == [True, False]
+    close(calm())
+    form(redis_state, CALM, "92.50")
+    in_bar_ms = START_MS + CALM * SLOT_MS + 60_000
+    assert [intrabar.evaluate("toy", in_bar_ms) for _ in range(3)] == [1, 0, 0]
+    (event,) = told(redis_state)
+    assert (event["kind"], event["label"], event["final"]) == ("macdv_intrabar", "intrabar_level_-150", False)
+    close([candle(CALM, "100.00")])  # it faded
+    assert len(told(redis_state)) == 1
+    close([candle(CALM + 1, "92.50")])
+    assert [(e["kind"], e["label"]) for e in told(redis_state)][1:] == [("macdv", "level_-150")]
+    assert [row.kind for row in Alert.objects.order_by("id")] == ["macdv_intrabar", "macdv"]
+
+
+def test_a_forming_bar_that_does_not_follow_a_judged_one_raises_nothing(toy, redis_state, settings):
+    settings.ALERT_RULES = {"intrabar": True}
+    close(calm())
+    form(redis_state, CALM + 1, "92.50")
+    assert intrabar.evaluate("toy", START_MS + (CALM + 1) * SLOT_MS + 60_000) == 0
+    form(redis_state, CALM, "92.50")
+    assert intrabar.evaluate("toy", START_MS + (CALM + 1) * SLOT_MS + 60_000) == 0  # a preview left over
 
 
 def test_a_revision_that_takes_the_crossing_back_is_noted_and_the_alert_stays(toy, redis_state):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candles.indicators.alerts import REMEMBERED, Bar, Hit, Judgement, Memory, Rules, Standing, identity, judge, step
+from candles.indicators.alerts import REMEMBERED, Bar, Hit, Judgement, Memory, Rules, identity, judge, standing
 
 SLOT_MS = 300_000
 RULES = Rules()
@@ -54,14 +54,7 @@ def test_of_several_levels_in_one_bar_the_deepest_is_told_and_all_wait() -> None
     assert told(hits) == [(1, "level_-200")]
     assert hits[0].passed == (-150.0, -200.0)
     assert hits[0].previous == -100
-    assert fold(memory).crossed == (-150.0, -200.0)
-
-
-def fold(memory: Memory) -> Standing:
-    standing = memory.base
-    for bar in memory.bars:
-        standing, _ = step(RULES, standing, bar)
-    return standing
+    assert standing(RULES, memory).crossed == (-150.0, -200.0)
 
 
 def test_the_first_value_only_records() -> None:
@@ -163,9 +156,9 @@ def test_revising_any_bar_gives_what_a_clean_run_gives(pairs: list[tuple[float, 
     at = data.draw(st.integers(0, len(of) - 1))
     pair = data.draw(st.tuples(st.floats(-450, 450), st.floats(-60, 60)))
     revised = [*of[:at], Bar(at * SLOT_MS, 1, *pair), *of[at + 1 :]]
-    clean, standing = run(revised)
+    clean, after = run(revised)
     done = judge(RULES, memory, revised)
-    assert done.memory == standing
+    assert done.memory == after
     assert list(done.hits) == [hit for hit in clean if hit.bar.open_ms >= at * SLOT_MS]
 
 

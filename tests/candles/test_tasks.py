@@ -13,6 +13,7 @@ from candles import ledger, tasks
 from candles.ledger import Bucket
 from candles.models import Gap as GapRow
 from candles.services import ingest
+from exchanges import registry
 from livermore.celery import app
 from livermore.core import keys
 from livermore.core.errors import VenueUnavailable
@@ -126,6 +127,19 @@ def test_a_sweep_hands_out_what_is_due_in_portions(broker):
     assert {member for m in messages for member in m["args"][1]} == {Bucket(BTC, o).member for o in opens}
     tasks.sweep()
     assert broker.take("candles") == []
+
+
+def test_a_sweep_asks_for_forming_bars_only_where_somebody_wants_them(broker, settings):
+    for rules in ({}, {"intrabar": "yes"}):
+        settings.ALERT_RULES = rules
+        tasks.sweep()
+        assert broker.take("candles") == []
+    settings.ALERT_RULES = {"intrabar": True}
+    for _ in range(2):
+        tasks.sweep()
+    asked = broker.take("candles")
+    assert {message["task"] for message in asked} == {"candles.intrabar"}
+    assert sorted(message["args"][0] for message in asked) == sorted(registry.slugs())
 
 
 def test_closing_settles_and_asks_for_indicators(broker, redis_state):

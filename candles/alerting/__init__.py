@@ -1,0 +1,1 @@
+"""The tasks of alerts that no closed candle brings about."""
