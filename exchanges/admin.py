@@ -14,7 +14,9 @@ from django.contrib.admin import helpers
 from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
 from exchanges import command as commands
 from exchanges import control, observed, registry
@@ -29,7 +31,7 @@ from symbols import tasks as symbol_tasks
 __all__ = ["DriftAdmin", "ExchangeAdmin", "UserExchangeAdmin"]
 
 _LISTED_DEPENDANTS = 50
-_OBSERVED = ("stream", "configuration", "endpoint_in_use", "is_endpoint_overridden")
+_OBSERVED = ("stream", "configuration", "endpoint_in_use", "is_endpoint_overridden", "open_drift")
 _DESCRIPTIONS = {
     control.Verb.START: "Start streaming",
     control.Verb.STOP: "Stop streaming",
@@ -136,6 +138,15 @@ class ExchangeAdmin(admin.ModelAdmin):
         if int(told) >= obj.config_version:
             return f"version {obj.config_version}: applied"
         return f"version {obj.config_version}: not yet, the stream host has {told}"
+
+    @admin.display(description="the venue says otherwise")
+    def open_drift(self, obj: Exchange) -> str:
+        """What waits to be settled, and where."""
+        waiting = obj.drifts.filter(settled_at=None) if obj.slug else []
+        if not waiting:
+            return "—"
+        said = "; ".join(f"{d.what}: ours {d.ours}, theirs {d.theirs}" for d in waiting)
+        return format_html('{} <a href="{}?state=open">settle</a>', said, reverse("admin:exchanges_drift_changelist"))
 
     @admin.display(description="geography verified", ordering="geo_verified_at")
     def geo_checked(self, obj: Exchange) -> str:

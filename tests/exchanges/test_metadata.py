@@ -146,7 +146,9 @@ def test_ours_is_kept_until_theirs_is_another_or_a_month_has_passed(market: Runn
 def test_geo_rules_older_than_a_month_are_pointed_out_without_asking_anybody(redis_state: redis.Redis) -> None:
     today = timezone.localdate()
     Exchange.objects.update(geo_verified_at=today - timedelta(days=30))
-    Exchange.objects.filter(pk="mexc").update(geo_verified_at=today - timedelta(days=31), geo_source_url="https://x.example")
+    Exchange.objects.filter(pk="mexc").update(
+        geo_verified_at=today - timedelta(days=31), geo_source_url="https://x.example"
+    )
     Exchange.objects.filter(pk="kucoin").update(geo_verified_at=None)
     check_metadata()
     said = f"compared on {today - timedelta(days=31)}"
@@ -194,6 +196,17 @@ def test_one_click_writes_theirs_into_the_row_and_says_who_did(
     assert logged.user.get_username() == "admin"
     assert "6000 per 60 s, theirs 1200 per 10 s" in logged.change_message
     assert "Accept theirs</button>" not in shown
+
+
+def test_the_exchange_shows_what_waits_and_the_list_what_is_open(
+    admin_client: Client, drift: Drift, redis_state: redis.Redis
+) -> None:
+    shown = admin_client.get(reverse("admin:exchanges_exchange_change", args=("binance",))).content.decode()
+    assert "REST budget: ours 6000 per 60 s, theirs 1200 per 10 s" in shown
+    listed = reverse("admin:exchanges_drift_changelist")
+    assert f"{listed}?state=open" in shown
+    assert admin_client.get(listed, {"state": "open"}).context["cl"].result_count == 1
+    assert admin_client.get(listed, {"state": "settled"}).context["cl"].result_count == 0
 
 
 def test_one_click_keeps_ours(admin_client: Client, drift: Drift) -> None:

@@ -79,7 +79,9 @@ def market(redis_state: redis.Redis, settings: Any) -> Iterator[None]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("market")
 def test_each_verb_is_the_same_command_on_every_surface(
-    world: World, admin_client: Client, redis_state: redis.Redis  # noqa: F811
+    world: World,
+    admin_client: Client,
+    redis_state: redis.Redis,  # noqa: F811
 ) -> None:
     world.plans = {AT: plan(AT)}
     world.universe = {AT: {NAME: NAME}}
