@@ -43,6 +43,8 @@ env = environ.Env(
     SPOOL_MAX_MB=(int, 2048),
     # JSON: for how many days candles of a timeframe stay in the database; those it does not name stay for ever.
     CANDLE_DAYS=(dict, {"5m": 400}),
+    # For how many days closed signals stay in the database; the scoreboard looks back thirty.
+    SIGNAL_DAYS=(int, 400),
     # JSON: alerts on MACD-V, {"levels": [150, …], "rearm_band": 10, "timeframes": ["5m", …], "needs_converged": true}.
     ALERT_RULES=(dict, {}),
     # JSON that wins over the exchange's row: {"kucoin": {"rest": "http://…", "ws": "ws://…"}}.
@@ -207,6 +209,7 @@ CELERY_TIMEZONE = "UTC"
 CANDLE_DAYS = env.json("CANDLE_DAYS", default=None)
 if CANDLE_DAYS is None:
     CANDLE_DAYS = env.scheme["CANDLE_DAYS"][1]
+SIGNAL_DAYS = env("SIGNAL_DAYS")
 
 ALERT_RULES = env.json("ALERT_RULES", default={}) or {}
 

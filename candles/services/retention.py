@@ -1,14 +1,16 @@
-"""How long candles are kept: old ones leave the table in portions that no writer has to wait for."""
+"""How long candles and signals are kept: old ones leave the table in portions that no writer has to wait for."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from candles.models import Candle as CandleRow
+from candles.models import Signal as SignalRow
 from livermore.core.candle import Timeframe
 from livermore.core.errors import InvalidInput
 from livermore.logs import event
@@ -38,7 +40,7 @@ def kept_days() -> Mapping[Timeframe, int]:
 
 
 def retire(now_ms: int) -> int:
-    """Delete candles that are older than they are kept, `MOST` at a time; how many that were.
+    """Delete candles and closed signals that are older than they are kept, `MOST` at a time; how many that were.
 
     The hot window is left alone: it holds the newest, however old these are.
     """
@@ -52,11 +54,15 @@ def retire(now_ms: int) -> int:
             of_symbol = old.filter(symbol_id=symbol_id).order_by("open_ms")
             while left > 0 and (gone := _delete(of_symbol, min(CHUNK, left))):
                 left -= gone
+    before_ms = now_ms - settings.SIGNAL_DAYS * _DAY_MS
+    ended = SignalRow.objects.filter(closed_ms__isnull=False, opened_ms__lt=before_ms).order_by("opened_ms")
+    while left > 0 and (gone := _delete(ended, min(CHUNK, left))):
+        left -= gone
     if left < MOST:
-        event(log, "candles.retired", candles=MOST - left)
+        event(log, "candles.retired", rows=MOST - left)
     return MOST - left
 
 
-def _delete(rows: QuerySet[CandleRow], most: int) -> int:
+def _delete(rows: QuerySet[Any], most: int) -> int:
     """The oldest of these rows in a transaction of their own."""
-    return int(CandleRow.objects.filter(pk__in=rows.values("pk")[:most]).delete()[0])
+    return int(rows.model.objects.filter(pk__in=rows.values("pk")[:most]).delete()[0])

@@ -14,6 +14,10 @@ from candles.signals.scores import Graded, Score, score, scoreboard
 DAYS = 30
 DAY_MS = 86_400_000
 KNOWN_FOR_S = 60
+COLUMNS = (
+    "kind", "leader", "follower", "hour", "n", "hit_rate", "median_catchup_s", "life_p50_s", "life_p90_s",
+    "peak_p50_bps", "mfe_p50_bps", "mae_p50_bps",
+)  # fmt: skip
 _FIELDS = (
     "kind", "leader_id", "follower_id", "opened_ms", "outcome", "duration_ms", "peak_bps", "mfe_bps", "mae_bps",
 )  # fmt: skip

@@ -77,7 +77,7 @@ def rows(limit: int, base: str = "") -> list[Row]:
 
 def row_of(event: Mapping[str, Any]) -> Row:
     """An event of signals.md §4.6 as a row; kinds without a move leave its columns empty."""
-    metrics, costs = event.get("metrics", {}), event.get("costs", {})
+    metrics, costs = event.get("metrics") or {}, event.get("costs") or {}
     is_open = event.get("phase") != "closed"
     began_ms = opened_ms(event)
     left = metrics.get("remaining_bps", metrics.get("gap_bps_normalised"))
