@@ -57,7 +57,12 @@ def worker(name: str, slugs: Sequence[str]) -> Role:
         *("--hostname", f"{name}@%h", "--queues", ",".join(queues(kind, slugs))),
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     ]
-    return Role(f"worker-{name}", tuple(command), stop_rank=WORK)
+    return Role(worker_role(name), tuple(command), stop_rank=WORK)
+
+
+def worker_role(name: str) -> str:
+    """What a worker's process is called."""
+    return f"worker-{name}"
 
 
 def beat() -> Role:

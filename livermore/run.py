@@ -26,6 +26,7 @@ from livermore.command_line import USAGE
 from livermore.core.errors import StoreUnavailable
 from livermore.supervisor import Role, Supervisor, in_child
 from livermore.version import version
+from livermore.watchdog import Watchdog
 
 _STEP_S = 0.2
 _LOOK_EVERY_S = 1.0
@@ -54,6 +55,7 @@ class Run:
         self._logs = self._var / "log"
         self._children = Supervisor(self._logs, processes.BASE_DIR, self._say)
         self._errors = ErrorTail(self._logs)
+        self._watchdog: Watchdog | None = None
         self._checks: dict[str, Callable[[], str]] = {}
         self._refused: set[str] = set()
         self._web_port = 0
@@ -143,6 +145,7 @@ class Run:
             self._checks["Flower"] = partial(readiness.page, port, "/flower/healthcheck")
         for name in processes.WORKERS:
             self._children.start(processes.worker(name, slugs))
+        self._watchdog = Watchdog(self._children, slugs, self._say)
         self._checks["workers"] = partial(readiness.workers, processes.WORKERS)
         self._children.start(processes.beat())
         port = _free_port(8000)
@@ -202,6 +205,8 @@ class Run:
             if self._signalled:
                 raise Stopped
             self._children.watch()
+            if self._watchdog is not None:
+                self._watchdog.look()
             for error in self._errors.new_errors():
                 self._say(f"  {error}")
             if time.monotonic() >= until:

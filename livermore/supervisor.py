@@ -99,6 +99,18 @@ class Supervisor:
             elif not child.is_running:
                 self._bury(child, now)
 
+    def age_s(self, name: str) -> float:
+        """How long a child has run; 0 when it does not run."""
+        child = self._children.get(name)
+        return time.monotonic() - child.started if child is not None and child.is_running else 0.0
+
+    def kill(self, name: str) -> None:
+        """Kill a child and what it started; `watch` starts it again."""
+        child = self._children[name]
+        if child.is_running:
+            _signal_group(child, signal.SIGKILL)
+            child.process.wait()
+
     def stop(self, *, is_urgent: Callable[[], bool] = lambda: False) -> list[str]:
         """Stop every child, rank by rank; returns the names of those that had to be killed.
 
