@@ -38,6 +38,20 @@ _REGIONAL = re.compile(
 )
 
 
+class OneUsersBudget:
+    """Fulfils `Budget` for calls that a venue limits user by user: they cost what they cost, but a user who asked too
+    much, perhaps by another program, closes the venue for nobody else."""
+
+    def __init__(self, shared: Budget) -> None:
+        self.spend = shared.spend
+
+    def told(self, used: int) -> None:
+        """It is the user's count."""
+
+    def close(self, until_ms: int) -> None:
+        """The caller is refused all the same."""
+
+
 def _untold(headers: Mapping[str, str]) -> int | None:
     """Of a venue that does not say how much was used."""
     return None

@@ -112,7 +112,7 @@ def _check(rights: KeyRights) -> None:
 def _tell(account: UserExchange, state: KeyState, why: str, now: datetime) -> bool:
     """Write down how it went, unless the account was edited meanwhile; False then."""
     unchanged = UserExchange.objects.filter(
-        pk=account.pk, credentials=account.credentials, is_trading_acknowledged=account.is_trading_acknowledged
+        pk=account.pk, credentials=bytes(account.credentials), is_trading_acknowledged=account.is_trading_acknowledged
     )
     read_at = {"read_at": now} if state is KeyState.READ else {}
     return bool(unchanged.update(state=state, state_why=why, tried_at=now, **read_at))

@@ -18,7 +18,7 @@ import requests
 from exchanges.clock import VenueNow
 from exchanges.coinbase.key import read, token
 from exchanges.holdings import Balance, Credentials, KeyRights, gathered
-from exchanges.http import Door, reads, shaped
+from exchanges.http import Door, OneUsersBudget, reads, shaped
 from exchanges.venue import Budget, Endpoint
 from livermore.core.errors import CredentialsRejected, InvalidInput, RemoteProtocolError
 from livermore.core.trade import NANOS_PER_MS, Nanos
@@ -61,7 +61,7 @@ class CoinbaseHoldings:
 
     def __init__(self, endpoint: Endpoint, budget: Budget, credentials: Credentials) -> None:
         self._door = Door(
-            endpoint.rest, budget,
+            endpoint.rest, OneUsersBudget(budget),
             allowed=reads((_TIME, _ACCOUNTS, _PERMISSIONS)), is_403_regional=True, key_codes={"PERMISSION_DENIED"},
         )  # fmt: skip
         self._name = credentials.api_key

@@ -19,7 +19,7 @@ import requests
 
 from exchanges.clock import VenueNow
 from exchanges.holdings import Balance, Credentials, KeyRights, gathered
-from exchanges.http import Door, reads, shaped
+from exchanges.http import Door, OneUsersBudget, reads, shaped
 from exchanges.kucoin.rest import KucoinRest, account_api
 from exchanges.venue import Budget, Endpoint
 from livermore.core.errors import CredentialsRejected
@@ -48,7 +48,9 @@ class KucoinHoldings:
         if not credentials.passphrase:
             raise CredentialsRejected("a key of KuCoin has a passphrase, chosen when it was made: enter it, too")
         self._credentials = credentials
-        door = Door(endpoint.rest, budget, allowed=reads(_WEIGHTS), weights=_WEIGHTS, key_codes=_REFUSED_KEY)
+        door = Door(
+            endpoint.rest, OneUsersBudget(budget), allowed=reads(_WEIGHTS), weights=_WEIGHTS, key_codes=_REFUSED_KEY
+        )
         self._api = account_api(door, self._sign)
         self._now = VenueNow(KucoinRest(endpoint, budget).time_ms)
 

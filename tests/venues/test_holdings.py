@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
+from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
@@ -25,6 +26,7 @@ from livermore.core.errors import (
     InvalidInput,
     LivermoreError,
     LocalProtocolError,
+    RateLimited,
     VenueUnavailable,
 )
 from livermore.core.exact import EXACT
@@ -148,6 +150,20 @@ def test_a_key_that_may_not_even_read_is_rejected(slug: str, venues: Running, ac
     assert budget.closed_until_ms == 0, "one user's key closed the venue for everybody"
 
 
+@pytest.mark.parametrize("slug", ["kucoin", "coinbase"])
+def test_a_user_who_asked_too_much_closes_the_venue_for_nobody_else(slug: str) -> None:
+    """There the limit of private calls is each user's own, whose other programs may have used it up."""
+    clock = {"code": "200000", "data": START_MS, "epochMillis": str(START_MS)}
+    refusal = Answer({"code": "429000", "msg": "Too many requests"}, 429, {"gw-ratelimit-reset": "30000"})
+    with http_server(lambda asked: Answer(clock) if "time" in asked.path else refusal) as at:
+        make, budget = registry.venue(slug).holdings, OpenBudget()
+        assert make is not None
+        with pytest.raises(RateLimited):
+            make(Endpoint(at.url, ""), budget, KEYS[slug]).balances()
+    assert budget.spent
+    assert budget.closed_until_ms == 0
+
+
 @pytest.mark.parametrize("slug", SLUGS)
 def test_a_stale_stamp_is_refused_but_is_no_fault_of_the_key(
     slug: str, venues: Running, accounts: dict[str, Account]
@@ -248,6 +264,20 @@ def test_no_door_lets_an_order_out(slug: str, doors: list[Door]) -> None:
         for method, path in product(("POST", "DELETE", "PUT", "GET"), ORDER_PATHS):
             with pytest.raises(LocalProtocolError):
                 door.request(method, door.base + path)
+
+
+TRADING = re.compile(
+    r"/s?api/[\w/.-]*(orders?\b|withdraw|transfer)|(create|place|cancel|add|test)_\w*order|order_(limit|market)|\.withdraw\("
+)
+
+
+def test_no_code_names_a_call_that_orders_or_moves_anything() -> None:
+    """M32: not even the simulators know one."""
+    root = Path(__file__).resolve().parents[2]
+    files = [f for package in ("exchanges", "symbols", "candles") for f in (root / package).rglob("*.py")]
+    assert len(files) > 100
+    named = [f"{file}: {found[0]}" for file in files if (found := TRADING.search(file.read_text()))]
+    assert not named, "\n".join(named)
 
 
 def assert_unseen(key: Credentials, text: str) -> None:
