@@ -152,6 +152,7 @@ def test_ten_thousand_random_commands_take_no_edge_that_is_not_in_the_table_and_
     assert illegal == []
     assert sum(1 for _ in desk.edges()) > MANY / 10
     assert max(desk.obeyed.values()) == 1
+    assert not set(desk.obeyed) & {i for i, verb in ids.items() if verb in ("backfill", "reconcile", "refresh")}
     assert {i for i, verb in ids.items() if not verb.is_errand and final[i] == "done"} <= set(desk.obeyed)
     assert not {i for i, status in final.items() if status == "expired"} & set(desk.obeyed)
     assert set(final.values()) == {"done", "failed", "expired"}
