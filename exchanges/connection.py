@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from exchanges.batching import Batcher
+from exchanges.batching import MAX_AGE_NS, Batcher
 from exchanges.framing import FrameReader, Opcode
 from exchanges.transport import Transport
 from exchanges.venue import (
@@ -51,7 +51,7 @@ class Link:
     """What every connection of a stream shares. `emit` takes batches and never blocks for long.
 
     `connects` grants attempts to connect, failed ones included, for all processes of this address. `crashed` is told
-    an error that nobody foresaw.
+    an error that nobody foresaw. `age_ns` says how old the next batch may become.
     """
 
     venue: Venue
@@ -62,6 +62,7 @@ class Link:
     emit: Callable[[FrameBatch], None]
     wake: Callable[[], None]
     crashed: Callable[[Exception], None] = lambda error: None
+    age_ns: Callable[[], int] = lambda: MAX_AGE_NS
 
 
 class Connection(threading.Thread):
@@ -247,6 +248,7 @@ class Connection(threading.Thread):
         batch = self._batcher.take()
         if batch is not None:
             self._link.emit(batch)
+            self._batcher.max_age_ns = self._link.age_ns()
 
 
 def _farewell(payload: bytes) -> str:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from exchanges.batching import Ageing
 from exchanges.segment import Record
 from exchanges.spool import Spool
 from exchanges.wire import pack, unpack
@@ -60,6 +61,7 @@ class Outbox:
         self._give_up_at: float | None = None
         self._surprises = 0
         self._is_closed = threading.Event()
+        self.ageing = Ageing()
         self.published = self.taken_bytes = 0
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -94,6 +96,7 @@ class Outbox:
         with self._changed:
             waiting = _Waiting(batch, is_packed=len(self._waiting) >= PACKED_FROM)
             self.taken_bytes += waiting.raw_bytes
+            self.ageing.saw(len(self))
             self._waiting.append(waiting)
             self._bytes += waiting.bytes
             while self._bytes > self._max_bytes and len(self._waiting) > 1:

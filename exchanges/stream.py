@@ -61,7 +61,7 @@ class Stream:
         self._wake = threading.Event()
         self._crashes = Crashes()
         shared = (venue.for_stream(), rest, limits, connects, epoch)
-        self._link = Link(*shared, self._emit, self._wake.set, self._crashes.note)
+        self._link = Link(*shared, self._emit, self._wake.set, self._crashes.note, lambda: self._outbox.ageing.age_ns)
         self._slots: list[Slot] = []
         self._lock = threading.RLock()
         watched = (venue, rest, self._slots, self._lock)

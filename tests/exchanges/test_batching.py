@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchanges.batching import MAX_AGE_NS, MAX_BYTES, MAX_FRAMES, Batcher
+from exchanges.batching import BUSY_FROM, MAX_AGE_NS, MAX_BYTES, MAX_FRAMES, OLDEST_NS, Ageing, Batcher
 
 T0 = 1_770_000_000_000_000_000
 
@@ -47,3 +47,42 @@ def test_numbers_rise_without_holes_and_frames_keep_their_order(batcher):
     assert first.arrivals == ((2, T0), (1, T0 + 2))
     assert first.received_ns == T0 + 2
     assert first.epoch == 3
+
+
+# ---- a broker that does not keep up ----------------------------------------------------------------
+
+
+def test_batches_grow_older_while_several_wait_and_young_again_when_none_does():
+    ageing = Ageing()
+    for waiting in (0, 1, 2, 3):
+        ageing.saw(waiting)
+    assert ageing.age_ns == MAX_AGE_NS
+    ages = []
+    for _ in range(30):
+        ageing.saw(BUSY_FROM + 1)
+        ages.append(ageing.age_ns)
+    assert ages == sorted(ages)
+    assert ages[-1] == OLDEST_NS
+    ageing.saw(2)
+    assert ageing.age_ns == OLDEST_NS
+    for _ in range(6):
+        ageing.saw(1)
+    assert ageing.age_ns == MAX_AGE_NS
+
+
+def test_a_connection_makes_no_more_messages_than_a_far_broker_takes():
+    """150 ms a message, frames all the time: simulated by the clock alone."""
+    ageing, batcher = Ageing(), Batcher("venue", "c1", 1)
+    round_trip_ns, waiting, free_ns, most = 150_000_000, 0, 0, 0
+    for now_ns in range(0, 60_000_000_000, 10_000_000):
+        batcher.add([b"x"], now_ns)
+        if waiting and now_ns >= free_ns:
+            waiting, free_ns = waiting - 1, now_ns + round_trip_ns
+        if batcher.is_due(now_ns):
+            batcher.take()
+            waiting += 1
+            ageing.saw(waiting)
+            batcher.max_age_ns = ageing.age_ns
+            most = max(most, waiting)
+    assert most <= 2 * BUSY_FROM
+    assert batcher.number > 60 * 4  # and none so old that a signal would not see it
