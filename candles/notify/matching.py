@@ -35,10 +35,15 @@ class Wish:
 
 
 def refusal(wish: Wish, event: Event) -> str:
-    """Why an event that opens is not wanted, as one word; "" when it is."""
-    leader, follower = event.get("leader") or {}, event.get("follower") or {}
+    """Why an event that opens is not wanted, as one word; "" when it is.
+
+    An alert is of one exchange, which is home and leader in one, and is only wanted by who names its kind: there are
+    many, and rules that take any kind mean signals.
+    """
+    place = {"exchange": event["exchange"]} if is_alert(event) else {}
+    leader, follower = event.get("leader") or place, event.get("follower") or place
     checks = (
-        ("kind", bool(wish.kinds) and event.get("kind") not in wish.kinds),
+        ("kind", bool(wish.kinds or place) and event.get("kind") not in wish.kinds),
         ("base", bool(wish.bases) and event.get("base") not in wish.bases),
         ("excluded", event.get("base") in wish.excluded),
         ("home", bool(wish.home) and bool(follower) and follower.get("exchange") != wish.home),
@@ -49,6 +54,16 @@ def refusal(wish: Wish, event: Event) -> str:
         ("regime", wish.requires_regime and not _is_led(event)),
     )
     return next((why for why, is_so in checks if is_so), "")
+
+
+def is_alert(event: Event) -> bool:
+    """An alert of an indicator, which has one place, and no leader."""
+    return event.get("schema") == "alert.v1"
+
+
+def is_taken_back(event: Event) -> bool:
+    """An alert whose bar was revised so that it would not be raised now."""
+    return is_alert(event) and event.get("phase") == "revised" and not event["revised"]["stands"]
 
 
 def net_bps(wish: Wish, event: Event) -> Decimal | None:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from candles.notify import chat, webhook
-from candles.notify.matching import Wish, quiet_until, refusal
+from candles.notify.matching import Wish, is_taken_back, quiet_until, refusal
 from candles.notify.models import Channel, Cursor, Delivery, Rule
 from candles.notify.webhook import NotSent
 from candles.notify.wording import message
@@ -35,12 +35,18 @@ Event = Mapping[str, Any]
 
 @unavailable()
 def collect() -> list[int]:
-    """Owe what new events of the signals stream ask for; returns the channels to which something is due now.
+    """Owe what new signals and alerts ask for; returns the channels to which something is due now.
 
-    The cursor moves in the same transaction: after a crash the same events are read again, and a message that is
+    A stream's cursor moves in the same transaction: after a crash the same events are read again, and a message that is
     owed already is not owed twice. What came before the very first reading is history, and nobody is told.
     """
-    stream = keys.signals_stream()
+    for stream in (keys.signals_stream(), keys.alerts_stream()):
+        _read(stream)
+    due = Delivery.objects.owed().filter(due_at__lte=timezone.now(), channel__is_enabled=True)
+    return sorted(set(due.order_by().values_list("channel_id", flat=True)))
+
+
+def _read(stream: str) -> None:
     with transaction.atomic():
         cursor = Cursor.objects.select_for_update().filter(pk=stream).first()
         if cursor is None:
@@ -52,22 +58,21 @@ def collect() -> list[int]:
             if entries:
                 cursor.entry = entries[-1][0].decode()
                 cursor.save()
-    due = Delivery.objects.owed().filter(due_at__lte=timezone.now(), channel__is_enabled=True)
-    return sorted(set(due.order_by().values_list("channel_id", flat=True)))
 
 
 def owe(events: Sequence[Event]) -> int:
     """Write down a message for each channel of each rule that wants an event; how many those are.
 
-    An event that closes is told where its opening was. Updates are for screens only (signals.md §4.4).
+    An event that closes is told where its opening was, as is an alert that a revision took back. Updates are for
+    screens only (signals.md §4.4).
     """
     rules = list(Rule.objects.filter(is_enabled=True, user__is_active=True).prefetch_related("channels"))
     now = timezone.now()
     owed = 0
     for event in events:
-        if event.get("phase") == "closed":
+        if event.get("phase") == "closed" or is_taken_back(event):
             owed += _owe_end(event, now)
-        elif event.get("phase") == "opened":
+        elif event.get("phase") in ("opened", "raised"):
             owed += sum(_owe(rule, event, now) for rule in rules if not refusal(rule.wish(), event))
     return owed
 

@@ -15,7 +15,7 @@ LOCK_MS = 120_000
 
 @app.task(name="notify.collect", expires=5)
 def collect() -> None:
-    """Owe what new signals ask for, and have every channel served to which something is due."""
+    """Owe what new signals and alerts ask for, and have every channel served to which something is due."""
     for channel in outbox.collect():
         deliver.apply_async((channel,), argsrepr=f"channel {channel}")
 

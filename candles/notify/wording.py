@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from candles.notify.matching import Wish, net_bps
+from candles.notify.matching import Wish, is_alert, is_taken_back, net_bps
 
 Event = Mapping[str, Any]
 
@@ -16,6 +16,8 @@ LINES = 10
 
 def line(event: Event, wish: Wish | None = None) -> str:
     """One event in one line: what moved where, what is left at home after costs, how old it is."""
+    if is_alert(event):
+        return _alert(event)
     leader, follower = event.get("leader") or {}, event.get("follower") or {}
     metrics = event.get("metrics") or {}
     words = [_GLYPHS.get(str(event.get("direction")), "◆"), str(event.get("base", "")), "·", _kind(event)]
@@ -34,6 +36,15 @@ def line(event: Event, wish: Wish | None = None) -> str:
         words += ["·", f"net {net} bps"]
     link = (event.get("links") or {}).get("home")
     return " ".join([*words, *([link] if link else [])])
+
+
+def _alert(event: Event) -> str:
+    glyph = _GLYPHS.get(str(event.get("direction")), "◆")
+    where = f"{event['exchange']} {event['symbol']} {event['timeframe']}"
+    what = f"{_kind(event)} {event['label'].replace('_', ' ')}"
+    if is_taken_back(event):
+        return f"{glyph} {where} · {what}: taken back, its bar was revised"
+    return f"{glyph} {where} · {what} · {event['value']:+.1f} · {event['price']}"
 
 
 def message(events: Sequence[tuple[Event, Wish | None]], *, is_digest: bool = False) -> tuple[str, str]:

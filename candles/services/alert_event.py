@@ -16,6 +16,7 @@ from exchanges.state import state_redis, unavailable
 from livermore.core import keys
 from livermore.core.candle import Candle, Timeframe
 from livermore.core.exact import plain
+from livermore.core.symbol import Symbol
 
 Event = dict[str, Any]
 Place = tuple[str, str, str]
@@ -42,10 +43,12 @@ def raised(of: Looked, hit: Hit, rules: Rules, event_id: str, now_ms: int) -> Ev
         "schema": "alert.v1",
         "event_id": event_id,
         "kind": KIND,
+        "type": KIND,
         "phase": "raised",
         "exchange": exchange,
         "exchange_id": exchange,
         "symbol": symbol,
+        "base": Symbol.parse(symbol).base,
         "timeframe": timeframe,
         "label": hit.label,
         "direction": str(hit.direction),

@@ -29,3 +29,15 @@ def event(number: int = 1, **changed: Any) -> dict[str, Any]:
 def ending(number: int = 1, outcome: str = "converged") -> dict[str, Any]:
     """Its end."""
     return event(number, phase="closed", outcome=outcome, duration_ms=7_400)
+
+
+ALERT = {
+    "schema": "alert.v1", "event_id": "a", "kind": "macdv", "phase": "raised", "exchange": "kucoin", "base": "BTC",
+    "symbol": "BTC-USDT", "timeframe": "1h", "label": "level_-200", "direction": "down", "value": -210.25,
+    "price": "64000.1", "revised": None,
+}  # fmt: skip
+
+
+def alert(**changed: Any) -> dict[str, Any]:
+    """An alert on MACD-V, as far as rules and messages look at it."""
+    return ALERT | changed

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from candles.notify.matching import Wish, net_bps, quiet_until, refusal
-from tests.notify.events import event
+from tests.notify.events import alert, event
 
 
 def test_an_empty_rule_wants_everything():
@@ -81,3 +81,19 @@ def test_quiet_hours_end_by_the_owners_clock(quiet, zone, at, until):
 def test_quiet_hours_over_a_change_of_the_clock_end_by_the_clock():
     wish = Wish(quiet=(23 * 60, 8 * 60), zone="Europe/Berlin")
     assert quiet_until(wish, datetime(2026, 3, 28, 23, 0, tzinfo=UTC)) == datetime(2026, 3, 29, 6, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("wish", "why"),
+    [
+        (Wish(), "kind"),
+        (Wish(kinds=["LEADER_MOVE"]), "kind"),
+        (Wish(kinds=["macdv"]), ""),
+        (Wish(kinds=["macdv"], bases=["BTC"], home="kucoin", direction="down"), ""),
+        (Wish(kinds=["macdv"], home="binance"), "home"),
+        (Wish(kinds=["macdv"], bases=["ETH"]), "base"),
+        (Wish(kinds=["macdv"], direction="up"), "direction"),
+    ],
+)
+def test_an_alert_is_wanted_by_who_names_its_kind_at_its_exchange(wish, why):
+    assert refusal(wish, alert()) == why

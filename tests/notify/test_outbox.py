@@ -14,7 +14,8 @@ from django.utils import timezone
 from candles import publish
 from candles.notify import channels, outbox, tasks
 from candles.notify.models import Channel, Delivery, Rule
-from tests.notify.events import ending, event
+from candles.notify.wording import line
+from tests.notify.events import alert, ending, event
 from tests.support.http_server import Answer, http_server
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +73,28 @@ def test_a_signal_is_owed_once_and_arrives_signed(ann, redis_state):
     at, said = (part.partition("=")[2] for part in asked.headers["Livermore-Signature"].split(","))
     assert said == hmac.new(secret.encode(), f"{at}.".encode() + asked.body, hashlib.sha256).hexdigest()
     assert Delivery.objects.get().state == "sent"
+
+
+def test_an_alert_is_owed_once_and_told_again_when_a_revision_takes_it_back(ann, redis_state):
+    with http_server(lambda _: Answer({})) as server:
+        channel, _ = webhook(ann, server.url)
+        rule(ann, channel, kinds=["macdv"])
+        outbox.collect()
+        note = {"stands": True}
+        told = {"a:0": alert(), "a:1": alert(phase="revised", revised=note)}
+        publish.alerts_once(told, 0)
+        publish.alerts_once(told | {"a:2": alert(phase="revised", revised={"stands": False})}, 0)
+        outbox.collect()
+        assert outbox.deliver(channel.pk) == 2
+    assert [json.loads(a.body)["event"] for a in server.asked] == [
+        alert(), alert(phase="revised", revised={"stands": False}),
+    ]  # fmt: skip
+
+
+def test_a_chat_reads_an_alert_in_one_line():
+    assert line(alert()) == "▼ kucoin BTC-USDT 1h · macdv level -200 · -210.2 · 64000.1"
+    taken_back = alert(phase="revised", revised={"stands": False})
+    assert line(taken_back) == "▼ kucoin BTC-USDT 1h · macdv level -200: taken back, its bar was revised"
 
 
 def test_updates_are_for_screens_and_an_end_is_told_where_its_opening_was(ann, redis_state):

@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from candles.models import Alert
+from candles.notify.models import Channel, Delivery
 from livermore.core import keys
 from livermore.core.candle import BUCKET_MS
 from tests.web.market_data import current_bucket
@@ -41,6 +43,17 @@ def test_an_alert_is_shown_as_it_stands_with_its_age(browser: Client) -> None:
     (shown,) = read(browser)["alerts"]
     assert (shown["id"], shown["label"], shown["revised"]) == (row.pk, "level_-150", {"stands": False})
     assert shown["age_ms"] >= BUCKET_MS
+
+
+def test_each_channel_of_the_caller_says_whether_it_has_told(browser: Client, trader: User) -> None:
+    row, other = stored(1), User.objects.create(username="other")
+    for user, state in ((trader, "sent"), (other, "dead")):
+        channel = Channel.objects.create(user=user, name="hook", kind="webhook", address=b"")
+        now = timezone.now()
+        Delivery.objects.create(
+            channel=channel, event_id=row.event_id, phase="opened", event={}, state=state, created_at=now, due_at=now
+        )
+    assert read(browser)["alerts"][0]["delivery"] == {"hook": "sent"}
 
 
 def test_pages_are_not_shifted_by_new_alerts(browser: Client) -> None:

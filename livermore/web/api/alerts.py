@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Query, Router
 
 from candles.models import Alert
+from candles.notify.models import Delivery
 from candles.services import alerts
 from exchanges.models import Exchange
 from livermore.web import markets
@@ -28,6 +30,8 @@ def list_alerts(
 ) -> dict[str, Any]:
     """Alerts on MACD-V, the newest first, each as it now stands: `revised` tells what became of its bar.
 
+    `delivery` tells of each of the caller's channels whether the alert is `owed`, `sent` or `dead` there.
+
     For the next page, give the last `id`, which is `next`, as `before`; `next` is null on the last page.
     """
     rows = Alert.objects.order_by("-id")
@@ -43,9 +47,10 @@ def list_alerts(
         rows = rows.filter(pk__lt=before)
     now, found = now_ms(), list(rows[: limit + 1])
     page = found[:limit]
+    told = _deliveries(request.user.pk, page)
     return {
         "now_ms": now,
-        "alerts": [_alert(row, now) for row in page],
+        "alerts": [_alert(row, now) | {"delivery": told.get(str(row.event_id), {})} for row in page],
         "next": page[-1].pk if len(found) > limit else None,
     }
 
@@ -58,5 +63,13 @@ def list_suppressed(request: HttpRequest) -> dict[str, Any]:
 
 
 def _alert(row: Alert, now: int) -> dict[str, Any]:
-    age_ms = max(0, now - row.event["bar_close_time"])
-    return {"id": row.pk, **row.event, "age_ms": age_ms, "delivery": row.delivery}
+    return {"id": row.pk, **row.event, "age_ms": max(0, now - row.event["bar_close_time"])}
+
+
+def _deliveries(user: int, rows: Sequence[Alert]) -> dict[str, dict[str, str]]:
+    """By event: the caller's channels that were to tell it, and whether they did."""
+    found: dict[str, dict[str, str]] = {}
+    owed = Delivery.objects.filter(event_id__in=[str(row.event_id) for row in rows], channel__user=user)
+    for event_id, name, state in owed.order_by("id").values_list("event_id", "channel__name", "state"):
+        found.setdefault(event_id, {})[name] = state
+    return found

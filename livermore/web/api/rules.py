@@ -34,7 +34,10 @@ class NewChannel(Schema):
 
 
 class RuleBody(Schema):
-    """What to hear of; an empty list means any. Nets and fees are bps, quiet hours by the clock of `zone`."""
+    """What to hear of; an empty list means any. Nets and fees are bps, quiet hours by the clock of `zone`.
+
+    Alerts are asked for by their kind, `macdv`; any kind means any signal.
+    """
 
     name: str = Field(min_length=1, max_length=64)
     is_enabled: bool = True
