@@ -122,6 +122,7 @@ class TestTasks:
 
     def test_without_a_broker_it_ends_at_once_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         absent = Celery("absent", broker="redis://127.0.0.1:1/0", set_as_current=False, fixups=[])
+        absent.conf.broker_connection_timeout = 0.1
         monkeypatch.setattr(orders, "app", absent)
         with pytest.raises(StoreUnavailable, match="the broker does not answer"):
             orders.order("coinbase", Verb.REFRESH, issued_by="test", wait_s=30, idempotency_key="k")

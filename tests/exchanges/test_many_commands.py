@@ -116,9 +116,11 @@ def work(chance: random.Random, command_id: str) -> None:
     assert len(claimed) <= 1
     for errand in claimed:
         ends = [partial(errand.done, "all"), partial(errand.failed, ValueError("no"))]
-        assert [end() for end in chance.sample(ends, 2)] == [True, False]
+        assert chance.choice(ends)()
+        assert chance.random() < 0.8 or not chance.choice(ends)()
 
 
+@pytest.mark.timeout(400)
 def test_ten_thousand_random_commands_take_no_edge_that_is_not_in_the_table_and_end_once_each(
     desk: Desk, redis_state: redis.Redis
 ) -> None:
@@ -142,10 +144,11 @@ def test_ten_thousand_random_commands_take_no_edge_that_is_not_in_the_table_and_
             desk.restart()
     desk.runner.pilot.stop("test", "the test is over")
     until(lambda: desk.runner.step() or not redis_state.xpending(keys.control(AT), "h1")["pending"])
-    for command_id, verb in ids.items():
-        if verb.is_errand:
+    for command_id, status in statuses(redis_state, list(ids)).items():
+        if not Status(status).is_final:
+            assert ids[command_id].is_errand
             work(chance, command_id)
-        assert control.result(command_id).status.is_final
+            assert control.result(command_id).status.is_final
     final = statuses(redis_state, list(ids))
     assert all(final[i] == status for i, status in ended.items())
     illegal = [c for c in desk.edges() if TABLE[State(c.before)].get(Event(c.event)) != c.state]

@@ -79,9 +79,9 @@ def market(redis_state: redis.Redis, settings: Any) -> Iterator[None]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("market")
 def test_each_verb_is_the_same_command_on_every_surface(
-    world: World,
+    world: World,  # noqa: F811
     admin_client: Client,
-    redis_state: redis.Redis,  # noqa: F811
+    redis_state: redis.Redis,
 ) -> None:
     world.plans = {AT: plan(AT)}
     world.universe = {AT: {NAME: NAME}}
