@@ -73,7 +73,7 @@ def closes(base: str, from_ms: int, to_ms: int, sections: Sections) -> dict[str,
         found[f"{exchange}:{name}"] = {
             c.open_ms: float(c.close) * (1.0 if unit == USD else worths[c.open_ms])
             for c in candles
-            if not c.synthetic and (unit == USD or c.open_ms in worths)
+            if not c.is_synthetic and (unit == USD or c.open_ms in worths)
         }
     return found
 
