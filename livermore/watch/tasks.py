@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from livermore.celery import app
-from livermore.watch import latency, moves
+from livermore.watch import activity, latency, moves, reception
 
 
 @app.task(name="watch.sample_latency", expires=4)
@@ -18,6 +18,19 @@ def sample_latency() -> None:
 def note_moves() -> None:
     """Find the moves of the last minutes, and who made them first."""
     moves.note(_now_ms())
+
+
+@app.task(name="watch.reception", expires=4)
+def watch_reception() -> None:
+    """Look whether data of each exchange comes."""
+    reception.watch(_now_ms())
+
+
+@app.task(name="watch.keep_activity", expires=50)
+def keep_activity() -> None:
+    """Store what happened to the exchanges, and forget what is too old."""
+    activity.keep(_now_ms())
+    reception.forget(_now_ms())
 
 
 def _now_ms() -> int:

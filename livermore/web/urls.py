@@ -7,7 +7,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from livermore.web import access, health, latency, views
+from livermore.web import access, exchange_health, health, latency, views
 from livermore.web.api.errors import body
 from livermore.web.api.v1 import api
 from livermore.web.event_stream import event_stream
@@ -31,7 +31,10 @@ urlpatterns = [
     path("quality/", quality, name="quality"),
     path("latency/", latency.page, name="latency"),
     path("symbols/<str:base>/", views.symbol, name="symbol"),
+    path("exchanges/", exchange_health.overview, name="exchanges"),
     path("exchanges/<slug:slug>/", views.exchange, name="exchange"),
+    path("exchanges/<slug:slug>/activity.csv", exchange_health.activity_csv, name="activity"),
+    path("instances/", exchange_health.hosts, name="instances"),
     path("parts/<slug:name>/", views.part, name="part"),
     path("login/", ThrottledLoginView.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

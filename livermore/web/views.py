@@ -17,7 +17,7 @@ from exchanges.models import Exchange
 from livermore import queues
 from livermore.core.candle import BASE_TIMEFRAME
 from livermore.core.errors import StoreUnavailable
-from livermore.web import board, commands, latency, markets
+from livermore.web import board, commands, exchange_health, latency, markets
 from livermore.web.observed import StreamState, now_ms, observe
 
 BOARD_LENGTH = 12
@@ -75,6 +75,8 @@ def exchange(request: HttpRequest, slug: str) -> HttpResponse:
         "symbols": row.symbols.streamed().order_by("tier", "rank", "name")[:100],
         "gaps": Gap.objects.filter(exchange=row, closed_at=None).order_by("-from_ns")[:50],
         "commands": _commands(row.slug),
+        **exchange_health.fares(row),
+        **exchange_health.of_activity(row, request.GET),
     }
     return render(request, "web/exchange.html", context)
 
@@ -90,6 +92,8 @@ def part(request: HttpRequest, name: str) -> HttpResponse:
     if name == "board":
         length = TABLE_LENGTH if request.GET.get("all") else BOARD_LENGTH
         return render(request, "web/_board.html", _board(length, base) | {"base": base})
+    if name in exchange_health.PARTS:
+        return exchange_health.part(request, name)
     if name == "latency":
         return render(request, "web/_latency.html", latency.context(base, request.GET.get("window", "")))
     raise Http404("there is no such part")

@@ -9,6 +9,7 @@ from livermore.web.access import AUTH, known_only
 from livermore.web.api import (
     alerts,
     errors,
+    exchange_health,
     exchanges,
     exports,
     indicators,
@@ -48,6 +49,7 @@ api.add_router("/subscriptions", subscriptions.router)
 api.add_router("/positions", positions.router)
 api.add_router("", market.router)
 api.add_router("", latency.router)
+api.add_router("", exchange_health.router)
 api.add_router("", quality.router)
 api.add_router("/quarantine", quarantine.router)
 api.add_router("", rules.router)

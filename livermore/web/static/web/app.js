@@ -27,7 +27,7 @@ async function redraw(name) {
 function card(slug, said) {
   const el = document.querySelector(`.card[data-exchange="${CSS.escape(slug)}"]`);
   if (!el) return;
-  if (!said || typeof said !== "object" || said.state !== el.dataset.state) return soon("cards", () => redraw("cards"));
+  if (!said || typeof said !== "object" || said.state !== el.dataset.state) return soon("cards", () => ["cards", "health", "activity"].forEach(redraw));
   for (const field of el.querySelectorAll("[data-f]")) {
     const value = said[field.dataset.f];
     if (value === undefined || value === null) continue;

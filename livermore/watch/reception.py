@@ -1,0 +1,83 @@
+"""When data of an exchange came: looked at every few seconds, remembered in the database, whatever dies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from exchanges import observed, registry
+from exchanges.lifecycle import State
+from exchanges.models import Exchange
+from livermore.watch.models import STOPPED, Reception
+
+SILENT_MS = 10_000
+"""No frame for so long is an outage; shorter ones are told by the gaps that each reconnect leaves."""
+UNWATCHED_MS = 60_000
+KEPT_MS = 40 * 86_400_000
+_BY_WISH = frozenset({State.IDLE, State.PAUSED, State.DRAINING})
+
+
+def watch(now_ms: int) -> None:
+    """Look at every exchange's stream. Raises `StoreUnavailable`."""
+    for row in Exchange.objects.filter(pk__in=registry.slugs()):
+        look(row, observed.stream_state(row.slug), now_ms)
+
+
+def look(exchange: Exchange, said: Mapping[str, str], now_ms: int) -> None:
+    """One look: `said` is what the stream's host tells, nothing when it is silent."""
+    newest = Reception.objects.filter(exchange=exchange).order_by("-from_ms").first()
+    last_ms, since_ms = int(said.get("last_frame_ms") or 0), int(said.get("since_ms") or 0)
+    if last_ms > now_ms - SILENT_MS and said.get("state") not in _BY_WISH:
+        _received(exchange, newest, last_ms, since_ms, now_ms)
+    elif newest is not None and not newest.ended:
+        _silent(newest, said, last_ms, now_ms)
+
+
+def _received(exchange: Exchange, newest: Reception | None, last_ms: int, since_ms: int, now_ms: int) -> None:
+    is_going_on = (
+        newest is not None
+        and not newest.ended
+        and (
+            last_ms - newest.to_ms <= SILENT_MS
+            # Nobody looked for a while, and the stream says that it was never interrupted.
+            or (now_ms - newest.looked_ms > UNWATCHED_MS and 0 < since_ms <= newest.to_ms)
+        )
+    )
+    if newest is not None and is_going_on:
+        newest.to_ms, newest.looked_ms, newest.cause = max(newest.to_ms, last_ms), now_ms, ""
+        newest.save(update_fields=["to_ms", "looked_ms", "cause"])
+        return
+    if newest is not None and not newest.ended and not newest.cause:
+        newest.cause = _unseen(newest, now_ms)
+        newest.save(update_fields=["cause"])
+    before_ms = newest.to_ms if newest is not None else 0
+    began_ms = since_ms if before_ms < since_ms <= last_ms else last_ms
+    found = {"to_ms": last_ms, "looked_ms": now_ms}
+    Reception.objects.get_or_create(exchange=exchange, from_ms=began_ms, defaults=found)
+
+
+def _silent(newest: Reception, said: Mapping[str, str], last_ms: int, now_ms: int) -> None:
+    """Nothing comes: because somebody wished so, or we note why. Once noted it stays an outage until data comes."""
+    newest.to_ms, newest.looked_ms = max(newest.to_ms, last_ms), now_ms
+    if not newest.cause and said.get("state") in _BY_WISH:
+        newest.ended = STOPPED
+    elif not newest.cause and now_ms - newest.to_ms > SILENT_MS:
+        newest.cause = _why(said)[:300]
+    newest.save(update_fields=["to_ms", "looked_ms", "ended", "cause"])
+
+
+def _why(said: Mapping[str, str]) -> str:
+    if not said:
+        return "its stream host no longer reports"
+    return said.get("reason") or f"{said.get('state') or 'unknown'}, and no frame comes"
+
+
+def _unseen(newest: Reception, now_ms: int) -> str:
+    """Data is back before anybody saw that it was away."""
+    if now_ms - newest.looked_ms > UNWATCHED_MS:
+        return "nobody looked: no worker ran, or the stores were away"
+    return "no frame came"
+
+
+def forget(now_ms: int) -> None:
+    """Delete what ended so long ago that no uptime counts it."""
+    Reception.objects.filter(to_ms__lt=now_ms - KEPT_MS).delete()

@@ -1,0 +1,164 @@
+"""Incidents and uptime: what ceased to come, for how long and why, by data received and not by processes alive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import redis
+from django.core.cache import cache
+from django.test import Client
+
+from candles.models import Gap
+from candles.services import repair
+from exchanges.models import Exchange
+from exchanges.stream import CLOCK_MARGIN_NS
+from livermore.watch import incidents, reception
+from livermore.watch.models import Reception
+from tests.support import builders
+from tests.support.simulation import simulated
+from tests.support.streaming import Streamed, streamed
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.django_db
+SLUG = "binance"
+BEGIN_MS = time.time_ns() // 1_000_000 - 3_600_000
+LOOK_S = 5
+GONE: Mapping[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def fresh(redis_state: redis.Redis) -> None:
+    cache.clear()
+
+
+class Watched:
+    """An exchange that is looked at every five seconds of a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.row = Exchange.objects.get(pk=SLUG)
+        self.now_ms = BEGIN_MS
+        self.last_ms = self.since_ms = 0
+
+    def passes(self, seconds: float, state: str = "streaming", reason: str = "", *, is_gone: bool = False) -> None:
+        """Data comes while it streams; else nothing does, for that reason."""
+        end_ms = self.now_ms + int(seconds * 1000)
+        if state == "streaming" and not is_gone and self.last_ms != self.now_ms:
+            self.since_ms = self.now_ms
+        while self.now_ms < end_ms:
+            self.now_ms = min(end_ms, self.now_ms + LOOK_S * 1000)
+            if state == "streaming" and not is_gone:
+                self.last_ms = self.now_ms
+            said = {
+                "state": state, "reason": reason, "last_frame_ms": str(self.last_ms),
+                "since_ms": str(self.since_ms) if state == "streaming" else "",
+            }  # fmt: skip
+            reception.look(self.row, GONE if is_gone else said, self.now_ms)
+
+    def incidents(self) -> list[incidents.Incident]:
+        return incidents.incidents(SLUG, BEGIN_MS - 1000)
+
+    def uptime(self) -> float | None:
+        return incidents.uptime(SLUG, BEGIN_MS, self.now_ms)
+
+
+def test_three_outages_are_three_incidents_of_their_length_and_cause() -> None:
+    run, cut_s = Watched(), (33.0, 61.0, 95.0)
+    told = (("backing_off", "closed by the venue: 1012"), ("degraded", "trades silent 12 s"), ("", ""))
+    for length_s, (state, reason) in zip(cut_s, told, strict=True):
+        run.passes(120)
+        run.passes(length_s, state or "streaming", reason, is_gone=not state)
+    run.passes(120)
+    found = run.incidents()[::-1]
+    assert [(i.to_ms or 0) - i.from_ms for i in found] == [pytest.approx(s * 1000, abs=5_000) for s in cut_s]
+    assert [i.cause for i in found] == [told[0][1], told[1][1], "its stream host no longer reports"]
+    assert run.uptime() == pytest.approx(1 - sum(cut_s) / (4 * 120 + sum(cut_s)), abs=0.01)
+
+
+def test_an_outage_that_lasts_is_open_and_costs_more_and_more() -> None:
+    run = Watched()
+    run.passes(100)
+    run.passes(50, "backing_off", "no route")
+    (lasting,) = run.incidents()
+    assert (lasting.to_ms, lasting.cause) == (None, "no route")
+    before = run.uptime()
+    run.passes(50, "backing_off", "no route")
+    assert before is not None
+    assert (run.uptime() or 0) < before < 1
+
+
+@pytest.mark.parametrize("state", ["idle", "paused"])
+def test_what_was_wished_is_no_outage_and_no_time_to_run(state: str) -> None:
+    run = Watched()
+    run.passes(100)
+    run.passes(600, state, "asked to")
+    run.passes(100)
+    assert run.incidents() == []
+    assert run.uptime() == 1.0
+
+
+def test_an_exchange_that_never_ran_has_no_uptime() -> None:
+    run = Watched()
+    run.passes(60, "idle")
+    assert run.uptime() is None
+    assert not Reception.objects.exists()
+
+
+def test_a_while_in_which_nobody_looked_is_no_outage_when_the_stream_was_not_interrupted() -> None:
+    run = Watched()
+    run.passes(60)
+    run.now_ms += 600_000
+    run.last_ms = run.now_ms  # and `since_ms` stays
+    run.passes(60)
+    assert run.incidents() == []
+    run.now_ms += 600_000
+    run.passes(60)  # this time it began anew meanwhile
+    (unseen,) = run.incidents()
+    assert "nobody looked" in unseen.cause
+
+
+def test_the_gap_of_a_reconnect_is_an_incident_without_its_margins() -> None:
+    run = Watched()
+    run.passes(300)
+    for name in ("A-B", "C-B"):
+        Gap.objects.create(
+            exchange=run.row, symbol=name, cause="disconnect", connection="x",
+            from_ns=(BEGIN_MS + 100_000) * 1_000_000 - CLOCK_MARGIN_NS,
+            to_ns=(BEGIN_MS + 103_000) * 1_000_000 + CLOCK_MARGIN_NS,
+        )  # fmt: skip
+    (incident,) = run.incidents()
+    assert (incident.from_ms - BEGIN_MS, (incident.to_ms or 0) - BEGIN_MS) == (100_000, 103_000)
+    assert (incident.symbols, incident.is_outage) == (2, True)
+    assert run.uptime() == pytest.approx(1 - 3 / 300, abs=0.001)
+
+
+def test_three_cuts_of_a_real_socket_are_three_incidents(admin_client: Client) -> None:
+    native, name = "BTCUSDT", "BTC-USDT"
+    builders.symbol(Exchange.objects.get(pk=SLUG), name, native=native, rank=1, tier=1)
+    with simulated(SLUG) as sim, streamed(sim, SLUG, [native]) as run:
+        for number in range(1, 4):
+            run.until_state("streaming")
+            before = run.stream.snapshot().frames
+            run.burst(100)
+            until(lambda before=before: run.stream.snapshot().frames > before)  # it has heard something again
+            cut_ms = time.time_ns() // 1_000_000
+            sim.fault(SLUG, "handshake", status=503, for_s=1.0)
+            sim.fault(SLUG, "abort")
+            until(lambda want=number: len(disconnects(run)) == want, within_s=30)
+            lasted_s = (time.time_ns() // 1_000_000 - cut_ms) / 1000
+            _is_told(admin_client, run, number, lasted_s)
+
+
+def disconnects(run: Streamed) -> list[Any]:
+    return [gap for gap in run.gaps if gap.cause == "disconnect"]
+
+
+def _is_told(client: Client, run: Streamed, number: int, lasted_s: float) -> None:
+    repair.note(disconnects(run)[-1])
+    told = client.get(f"/api/v1/exchanges/{SLUG}/incidents").json()["incidents"]
+    newest = told[0]
+    assert newest["duration_ms"] / 1000 == pytest.approx(lasted_s, abs=5)
+    assert newest["symbols"] == 1
+    assert len(told) == number
