@@ -202,7 +202,7 @@ if CELERY_BROKER_URL.startswith(("redis", "sentinel")):
         # One priority: one list per queue instead of four.
         "priority_steps": [0],
     }
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "livermore.beat:LeasedScheduler"
 CELERY_TIMEZONE = "UTC"
 
 # ---- candles -----------------------------------------------------------------------------------

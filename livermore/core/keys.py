@@ -208,6 +208,11 @@ def canary(exchange: str) -> str:
     return f"canary:{exchange}"
 
 
+def schedules_ran() -> str:
+    """Hash schedule → when (ms) beat last asked for it."""
+    return "beat:ran"
+
+
 def call_s(exchange: str) -> str:
     """How long a request of the last backfill took, budget's waits apart: what the next plan reckons with."""
     return f"call_s:{exchange}"
