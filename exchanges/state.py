@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
-from redis import Redis, RedisCluster, exceptions
+from redis import Redis, exceptions
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from exchanges.cluster import StateCluster
 from livermore.core.errors import StoreUnavailable
 
 SOCKET_TIMEOUT_S = 3.0
@@ -30,12 +31,20 @@ _UNREACHABLE = (
 
 
 def state_redis() -> Any:
-    """The process's client of `STATE_REDIS_URL`: `Redis`, or `RedisCluster` for `…?cluster=true`.
+    """The process's client of `STATE_REDIS_URL`: `Redis`, or `StateCluster` for `…?cluster=true`.
 
     Answers are bytes. It is shared by threads and connects at its first command. Wrap uses in
     `unavailable()` so that callers see `StoreUnavailable`.
     """
     return _client(settings.STATE_REDIS_URL)
+
+
+def servers() -> list[Any]:
+    """A plain client of each server that holds the state: who listens is known only to the one he is connected to."""
+    client = state_redis()
+    if not isinstance(client, StateCluster):
+        return [client]
+    return [client.get_redis_connection(node) for node in client.get_nodes()]
 
 
 @contextmanager
@@ -63,7 +72,7 @@ def _client(url: str) -> Any:
         "retry": Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
         "health_check_interval": 30,
     }
-    return RedisCluster.from_url(address, **options) if is_cluster else Redis.from_url(address, **options)
+    return StateCluster.from_url(address, **options) if is_cluster else Redis.from_url(address, **options)
 
 
 def without_cluster_flag(url: str) -> tuple[str, bool]:

@@ -39,7 +39,7 @@ LAYERS = (
     (ADAPTER, "exchanges.http", "exchanges.ratelimit", "exchanges.geo", "exchanges.lease", "exchanges.snapshot"),
     (ADAPTER, "exchanges.stream", "exchanges.connection", "exchanges.outbox", "exchanges.slot", "exchanges.transport"),
     (ADAPTER, "exchanges.vigil", "exchanges.lifeline", "exchanges.spool", "exchanges.segment"),
-    (ADAPTER, "exchanges.crashes", "exchanges.clock"),
+    (ADAPTER, "exchanges.cluster", "exchanges.crashes", "exchanges.clock"),
     (ADAPTER, "exchanges.simulation*", "exchanges.*.*", *(f"exchanges.{f.parent.name}" for f in PACKAGE_FILES)),
     (ADAPTER, "candles.ledger", "candles.window", "candles.publish", "candles.preview", "candles.pool"),
     (ADAPTER, "candles.legacy", "candles.legacy_models"),

@@ -18,7 +18,7 @@ from candles.services import migration
 from candles.services.legacy_walk import Report, Series
 from candles.services.migration import Told
 from candles.window import Span
-from exchanges.state import state_redis, unavailable
+from exchanges.state import servers, state_redis, unavailable
 from livermore.core import legacy_keys
 from livermore.core.candle import Timeframe
 from livermore.core.errors import Refused
@@ -69,12 +69,13 @@ def listeners(exchange: str) -> Counter[str]:
     Redis does not tell what the subscribers of patterns wait for; they are not among these.
     """
     number = walk.row(exchange).number
-    found = {name.decode(errors="replace") for name in state_redis().pubsub_channels(legacy_keys.channels())}
-    old = sorted(name for name in found if legacy_keys.number_of_channel(name) == number)
-    if not old:
-        return Counter()
-    counted = {name.decode(): int(count) for name, count in state_redis().pubsub_numsub(*old)}
-    return Counter({name: count for name, count in counted.items() if count})
+    counted: Counter[str] = Counter()
+    for server in servers():
+        found = [name.decode(errors="replace") for name in server.pubsub_channels(legacy_keys.channels())]
+        old = [name for name in found if legacy_keys.number_of_channel(name) == number]
+        if old:
+            counted.update({name.decode(): int(count) for name, count in server.pubsub_numsub(*old)})
+    return +counted
 
 
 def cut_over(exchange: str, by: str) -> None:

@@ -37,9 +37,8 @@ from decimal import Decimal
 from pathlib import Path
 from candles.services.record import Closed, record
 from livermore.core.candle import Candle, Timeframe
-from tests.candles.streaming import past
 told, stop, began, n = Path({told!r}), Path({stop!r}), time.monotonic(), 0
-newest_ms, price = past(299), Decimal("64000.123456789")
+newest_ms, price = {newest_ms}, Decimal("64000.123456789")
 while not stop.exists():
     some = []
     for n in range(n, n + 50):
@@ -57,16 +56,17 @@ from candles import legacy, window
 from candles.legacy import value
 from livermore.core.candle import Timeframe
 from exchanges.state import state_redis
-from tests.candles.streaming import past
 lost = unequal = 0
-newest_ms = {newest_ms}
+expected = {{}}
 for n in range({written}):
-    name, open_ms = f"S{{n % {symbols}:04d}}-USD", newest_ms + n // {symbols} * 300_000
-    ours = window.between({at!r}, name, Timeframe.M5, open_ms, open_ms + 1)
+    expected.setdefault(f"S{{n % {symbols}:04d}}-USD", []).append({newest_ms} + n // {symbols} * 300_000)
+for name, opens in expected.items():
+    ours = {{c.open_ms: c.close for c in window.newest({at!r}, name, Timeframe.M5, 1_000)}}
     for user in {users}:
-        theirs = state_redis().zrangebyscore(f"candles:{{user}}:{number}:{{name}}:5m", open_ms, open_ms)
-        lost += len(ours) != 1 or len(theirs) != 1
-        unequal += any(value({at!r}, name, Timeframe.M5, one).close != ours[0].close for one in theirs)
+        members = state_redis().zrange(f"candles:{{user}}:{number}:{{name}}:5m", 0, -1)
+        theirs = {{c.open_ms: c.close for c in (value({at!r}, name, Timeframe.M5, one) for one in members)}}
+        lost += sum(ms not in ours or ms not in theirs for ms in opens)
+        unequal += sum(ours.get(ms) != theirs.get(ms) for ms in opens)
 print(json.dumps([lost, unequal]))
 """
 
@@ -107,7 +107,7 @@ def take_over(folder: Path, *, symbols: int, bars: int, rate: int, purge_rate: i
         newest_ms = running.python("from tests.candles.streaming import past; print(past(299))")
         copied = _killed(running, rate, count)
         told, stop = folder / "told", folder / "stop"
-        source = WRITE.format(told=str(told), stop=str(stop), per_s=PER_S, **known)
+        source = WRITE.format(newest_ms=newest_ms, told=str(told), stop=str(stop), per_s=PER_S, **known)
         running.start("writer", "manage.py", "shell", "--no-imports", "-c", source)
         running.wait("the writer writes", lambda: running.state.zcount(f"candles:{AT}:S0000-USD:5m", newest_ms, "+inf"))
         copy_s, _ = _timed(running, "copy", "--rate", str(rate))

@@ -71,7 +71,7 @@ def test_from_plan_to_purge_every_bar_comes_over_and_exactly_theirs_go(symbols, 
     leave(redis_state, others, 3)
     left = {str(k): opens(redis_state, k) for k in others}
     assert "4 keys, 4 of them with 130 bars" in run("plan", AT)
-    assert redis_state.keys("candles:coinbase:*") == []
+    assert list(redis_state.scan_iter("candles:coinbase:*")) == []
     assert "4 keys copied, 0 of them before; 100 bars new, 0 raised" in run("copy", AT)
     assert "4 keys copied, 4 of them before; 0 bars new" in run("copy", AT)
     assert "4 of 4 keys whole (100 %), 0 bars missing, 0 older, 0 unreadable" in run("verify", AT)
@@ -89,9 +89,9 @@ def test_from_plan_to_purge_every_bar_comes_over_and_exactly_theirs_go(symbols, 
     )
     run("cutover", AT)
     assert "4 keys would be purged" in run("purge", AT, "--dry-run")
-    assert len(redis_state.keys("candles:*:1:*")) == 4
+    assert len(list(redis_state.scan_iter("candles:*:1:*"))) == 4
     assert "4 keys purged" in run("purge", AT)
-    assert redis_state.keys("candles:*:1:*") == redis_state.keys("legacy:coinbase:*") == []
+    assert list(redis_state.scan_iter("candles:*:1:*")) == list(redis_state.scan_iter("legacy:coinbase:*")) == []
     assert {str(k): opens(redis_state, k) for k in others} == left
     assert len(opens(redis_state, keys.candles(AT, BTC, "1h"))) == 30
     assert modes() == [("legacy", "dual"), ("dual", "shared"), ("shared", "done")]
@@ -272,7 +272,7 @@ def test_broken_off_half_way_the_copy_goes_on_and_what_closes_meanwhile_is_in_bo
             assert legacy.value(AT, one.symbol, FIVE, found).close == one.close
     cutover.cut_over(AT, "me")
     purged = cutover.purge(AT, rate=FAST, is_dry=False, by="me")
-    assert (purged.purged, redis_state.keys("candles:*:*:*:*")) == (len(theirs), [])
+    assert (purged.purged, list(redis_state.scan_iter("candles:*:*:*:*"))) == (len(theirs), [])
 
 
 def readers(names: list[str]) -> list[dict]:

@@ -66,7 +66,7 @@ def test_entering_tier_1_keeps_every_bar_and_leaves_no_overflow(symbol, users, r
     done = overflow.settle(AT)
     assert of(redis_state, shared) == [0, 1, 2, 3, 4]
     assert redis_state.zcard(keys.candles(AT, NAME, HOUR)) == 1
-    assert redis_state.keys("usercandles:*") == []
+    assert list(redis_state.scan_iter("usercandles:*")) == []
     assert (done.promoted, redis_state.ttl(shared)) == (3, -1)
     assert overflow.settle(AT) == overflow.Settled()
 
@@ -78,7 +78,7 @@ def test_leaving_tier_1_leaves_the_bars_with_whoever_follows(symbol, users, redi
     services.follow(users[0], symbol)
     tier(symbol, 2)
     overflow.settle(AT)
-    assert redis_state.keys("candles:*") == []
+    assert list(redis_state.scan_iter("candles:*")) == []
     assert of(redis_state, keys.user_candles(users[0].pk, AT, NAME, FIVE)) == [0, 1]
     assert redis_state.zcard(keys.user_candles(users[0].pk, AT, NAME, HOUR)) == 1
     closed(2)
@@ -152,4 +152,4 @@ def test_a_symbol_that_enters_the_pool_while_a_candle_is_written_loses_none(symb
     window.put([candle(1)])
     overflow.settle(AT)
     assert of(redis_state, keys.candles(AT, NAME, FIVE)) == [0, 1]
-    assert redis_state.keys("usercandles:*") == []
+    assert list(redis_state.scan_iter("usercandles:*")) == []
