@@ -19,6 +19,7 @@ REST_FIELD = "rest:"
 _CUT = Context(prec=100, rounding=ROUND_DOWN)
 
 Row = tuple[int, int | str, int, str, str, bool, bool]  # time, id, executions, price, quantity, is_buy, is_rest
+Doubles = tuple[int, int]  # conflicts, repeated executions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Folded:
 
     `first_id` and `last_id` are numbers where the venue numbers its trades, else None; `is_unbroken` tells
     that the ids between them are all there. `confirmed` executions came by REST. `conflicts` counts trades
-    of which two versions differed.
+    of which two versions differed, `repeated` the executions that a stream brought once more than was needed.
     """
 
     open: Decimal
@@ -43,6 +44,7 @@ class Folded:
     last_id: int | None
     is_unbroken: bool
     conflicts: int
+    repeated: int = 0
 
 
 def fold(slabs: Mapping[str, Slab], *, turnover_step: Decimal | None = None) -> Folded | None:
@@ -53,29 +55,29 @@ def fold(slabs: Mapping[str, Slab], *, turnover_step: Decimal | None = None) -> 
     of order; there it is (time, place), by the batches' own numbers. With `turnover_step` each
     trade's quote amount is cut to that step before it is added, as some venues do.
     """
-    rows, conflicts = _distinct(slabs)
+    rows, doubles = _distinct(slabs)
     prices = numbers([row[3] for row in rows]) if rows else []
-    return _fold(rows, prices, conflicts, turnover_step)
+    return _fold(rows, prices, doubles, turnover_step)
 
 
 def fold_believed(
     slabs: Mapping[str, Slab], reference: Decimal | None, *, turnover_step: Decimal | None = None
 ) -> tuple[Folded | None, int]:
     """`fold` without the trades that `outlier` doubts, and how many those are; `reference` is the price before."""
-    rows, conflicts = _distinct(slabs)
+    rows, doubles = _distinct(slabs)
     prices = numbers([row[3] for row in rows]) if rows else []
     if is_calm(prices, reference):
-        return _fold(rows, prices, conflicts, turnover_step), 0
+        return _fold(rows, prices, doubles, turnover_step), 0
     # Only a bucket with a jump pays for the order.
     by_time = itemgetter(0) if _is_text(rows) else itemgetter(0, 1)
     ordered = sorted(zip(rows, prices, strict=True), key=lambda pair: by_time(pair[0]))
     doubted = doubtful([price for _, price in ordered], [row[6] for row, _ in ordered], reference)
     kept = [pair for position, pair in enumerate(ordered) if position not in doubted]
-    return _fold([row for row, _ in kept], [price for _, price in kept], conflicts, turnover_step), len(doubted)
+    return _fold([row for row, _ in kept], [price for _, price in kept], doubles, turnover_step), len(doubted)
 
 
 def _fold(
-    rows: Sequence[Row], prices: Sequence[Decimal], conflicts: int, turnover_step: Decimal | None
+    rows: Sequence[Row], prices: Sequence[Decimal], doubles: Doubles, turnover_step: Decimal | None
 ) -> Folded | None:
     if not rows:
         return None
@@ -104,12 +106,13 @@ def _fold(
         first_id=first_id,
         last_id=last_id,
         is_unbroken=is_unbroken,
-        conflicts=conflicts,
+        conflicts=doubles[0],
+        repeated=doubles[1],
     )
 
 
-def _distinct(slabs: Mapping[str, Slab]) -> tuple[list[Row], int]:
-    """Every trade once, and of how many trades two versions differed."""
+def _distinct(slabs: Mapping[str, Slab]) -> tuple[list[Row], Doubles]:
+    """Every trade once, of how many trades two versions differed, and how many executions streams repeated."""
     rows: list[Row] = []
     keys: list[tuple[str, int] | int | str] = []
     for field, slab in _placed(slabs):
@@ -119,9 +122,9 @@ def _distinct(slabs: Mapping[str, Slab]) -> tuple[list[Row], int]:
             slab.times_ns, slab.ids, slab.executions, slab.prices, slab.quantities, slab.buys, is_rest, strict=False
         )
     if len(set(keys)) == len(keys):
-        return rows, 0
+        return rows, (0, 0)
     chosen: dict[tuple[str, int] | int | str, Row] = {}
-    conflicts = set()
+    conflicts, repeated = set(), 0
     for key, row in zip(keys, rows, strict=True):
         other = chosen.get(key)
         if other is None:
@@ -129,9 +132,11 @@ def _distinct(slabs: Mapping[str, Slab]) -> tuple[list[Row], int]:
             continue
         if other[:6] != row[:6]:
             conflicts.add(key)
+        if not (other[6] or row[6]):
+            repeated += row[2]
         # REST beats stream, then the greater tuple: a rule that does not depend on arrival.
         chosen[key] = max(other, row, key=lambda r: (r[6], r[:6]))
-    return list(chosen.values()), len(conflicts)
+    return list(chosen.values()), (len(conflicts), repeated)
 
 
 def _is_text(rows: Sequence[Row]) -> bool:

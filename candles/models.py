@@ -24,9 +24,9 @@ class CandleQuerySet(models.QuerySet):
 class Candle(models.Model):
     """A closed candle. Written only by `candles.services.record`, whose upsert is monotone.
 
-    `(source_rank, evidence, confirmed, quality_rank)` orders two versions of the same candle: how far its
-    source is trusted, how many executions it is made of, how many of those the venue's REST confirmed, and
-    how good its quality is.
+    `(source_rank, evidence, confirmed, quality_rank, repeated)` orders two versions of the same candle: how far its
+    source is trusted, how many executions it is made of, how many of those the venue's REST confirmed, how good
+    its quality is, and how many executions a stream brought more often than once.
 
     `first_id` and `last_id` are those of its trades, where the venue numbers them. `checked_ms`: when it was
     last compared with the venue's kline. `differed` and `differs` are masks of `compare.FIELDS`: what differed
@@ -52,6 +52,7 @@ class Candle(models.Model):
     source_rank = models.SmallIntegerField(default=0)
     evidence = models.BigIntegerField(default=0)
     confirmed = models.BigIntegerField(default=0)
+    repeated = models.BigIntegerField(db_default=0)
     first_id = models.BigIntegerField(null=True)
     last_id = models.BigIntegerField(null=True)
     quality_rank = models.SmallIntegerField(default=0)

@@ -146,7 +146,8 @@ def _recorded(closed: Sequence[Closed]) -> list[Candle]:
 def _closed(candle: Candle, folded: Folded | None) -> Closed:
     if folded is None:
         return Closed(candle, 0)
-    return Closed(candle, folded.trades, folded.confirmed, (folded.first_id, folded.last_id))
+    ids = (folded.first_id, folded.last_id)
+    return Closed(candle, folded.trades, folded.confirmed, ids, folded.repeated)
 
 
 def _is_carried(edge: Edge) -> bool:

@@ -21,7 +21,7 @@ class Score:
     `compared`: candles folded from trades that we vouched for when they were first compared with the
     venue's kline; `equal` of them were the same in every field, and `differing` counts by field the others.
     `unlike` differ to this day. `present` of `expected` candles exist between the first and the last.
-    `revised` changed after they had been closed. The verdicts count candles as they stand; `adopted` are
+    `revised` changed after they had been closed. Streams brought `executions`, `repeated` of them once more. The verdicts count candles as they stand; `adopted` are
     the venue's own, taken where trades could not be had.
     """
 
@@ -34,6 +34,8 @@ class Score:
     verdicts: dict[str, int]
     adopted: int
     revised: int
+    executions: int
+    repeated: int
     present: int
     expected: int
     gaps: int
@@ -50,9 +52,20 @@ class Score:
         """The share that is equal now, after what was mended."""
         return 1 - self.unlike / self.compared if self.compared else None
 
+    @property
+    def repeat_rate(self) -> float | None:
+        """Of all executions that streams brought, the share that had come before."""
+        brought = self.executions + self.repeated
+        return self.repeated / brought if brought else None
+
     def public(self) -> dict[str, Any]:
         """For the API; rates have six digits."""
-        rates = {"match_rate": self.match_rate, "standing_rate": self.standing_rate}
+        rates = {
+            "match_rate": self.match_rate,
+            "standing_rate": self.standing_rate,
+            "repeat_rate": self.repeat_rate,
+            "coverage": self.present / self.expected if self.expected else None,
+        }
         return asdict(self) | {name: None if rate is None else round(rate, 6) for name, rate in rates.items()}
 
 
@@ -79,6 +92,8 @@ def _counted(rows: QuerySet[Candle], by_symbol: bool) -> list[dict[str, Any]]:
         "unlike": Count("id", filter=Q(differed__isnull=False, differs__gt=0)),
         "adopted": Count("id", filter=Q(source=str(Source.ADOPTED))),
         "revised": Count("id", filter=Q(revision__gt=0)),
+        "executions": Sum("evidence", filter=Q(source=str(Source.TRADES)), default=0),
+        "repeats": Sum("repeated", default=0),
         "present": Count("id"),
         "first": Min("open_ms"),
         "last": Max("open_ms"),
@@ -112,6 +127,8 @@ def _score(row: dict[str, Any], gaps: dict[tuple[str, str], tuple[int, int, floa
         verdicts={str(quality): row[f"is_{quality}"] for quality in Quality},
         adopted=row["adopted"],
         revised=row["revised"],
+        executions=row["executions"],
+        repeated=row["repeats"],
         present=row["present"],
         expected=((row["last"] - row["first"]) // BUCKET_MS + 1) * row.get("series", 1),
         gaps=count,

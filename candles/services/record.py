@@ -21,7 +21,7 @@ _CHUNK = 200
 
 _QUALITY_RANK = {Quality.GAPPED: 0, Quality.PENDING: 1, Quality.EMPTY: 2, Quality.CLEAN: 3, Quality.PROVEN: 4}
 
-_VERSION = ["source_rank", "evidence", "confirmed", "quality_rank"]
+_VERSION = ["source_rank", "evidence", "confirmed", "quality_rank", "repeated"]
 _CONTENT = ["open", "high", "low", "close", "volume", "turnover", "taker_buy_volume", "trades"]
 _KEY = ["symbol_id", "timeframe", "open_ms"]
 _CHANGING = [*_CONTENT, "parts", "source", "quality", "reason", *_VERSION, "recorded_ms", "first_id", "last_id"]
@@ -34,13 +34,15 @@ _Key = tuple[int, str, int]
 class Closed:
     """A candle and what orders its versions: executions it is made of, executions REST confirmed.
 
-    `ids` are the first and the last of its trades, where the venue numbers them.
+    `ids` are the first and the last of its trades, where the venue numbers them; `repeated` executions came from a
+    stream more than once.
     """
 
     candle: Candle
     evidence: int
     confirmed: int = 0
     ids: tuple[int | None, int | None] = (None, None)
+    repeated: int = 0
 
 
 def record(closed: Sequence[Closed], *, tell: bool = True) -> list[Candle]:
@@ -88,7 +90,7 @@ def _row(closed: Closed, symbol_id: int) -> list[Any]:
         symbol_id, str(c.timeframe), c.open_ms, _stored(c.open), _stored(c.high), _stored(c.low), _stored(c.close),
         _stored(c.volume), _stored(c.turnover), _stored(c.taker_buy_volume), c.trades, c.parts, str(c.source),
         str(c.quality), str(c.reason or ""), _source_rank(c), closed.evidence, closed.confirmed,
-        _QUALITY_RANK[c.quality], time.time_ns() // 1_000_000, *closed.ids, c.revision,
+        _QUALITY_RANK[c.quality], closed.repeated, time.time_ns() // 1_000_000, *closed.ids, c.revision,
     ]  # fmt: skip
 
 

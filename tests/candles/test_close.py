@@ -14,6 +14,7 @@ from candles.models import Candle as CandleRow
 from candles.models import Gap
 from candles.services import repair
 from candles.services.close import ASK_AGAIN_MS, close
+from candles.services.quality import scores
 from candles.services.record import Closed, record
 from livermore.core import keys
 from livermore.core.candle import Candle, Quality, Reason, Source, Timeframe
@@ -456,3 +457,15 @@ def test_a_bucket_of_nothing_but_nonsense_is_an_outage(redis_state, listening, f
     redis_state.hset(keys.trades(AT, BTC, first_ms), "bad:0", nonsense("NaN", first_ms))
     (flat,) = close(AT, buckets(first_ms, 1)).candles
     assert (flat.quality, flat.reason) == (Quality.GAPPED, Reason.OUTAGE)
+
+
+def test_the_score_tells_exactly_what_the_stream_repeated(listening, first_ms):
+    made = trades(first_ms)
+    store(AT, BTC, made)
+    again = [trade for trade in made if trade.id % 5 == 0]
+    store(AT, BTC, again, "again:0")
+    close(AT, buckets(first_ms, 4))
+    [found] = scores(first_ms, exchange=AT)
+    assert (found.executions, found.repeated) == (len(made), len(again)) == (200, 40)
+    assert found.public()["repeat_rate"] == round(40 / 240, 6)
+    assert found.public()["coverage"] == 1

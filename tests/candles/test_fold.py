@@ -81,7 +81,15 @@ def test_any_permutation_duplication_and_split_gives_the_identical_candle(trades
         at += step
     stored = list(slabs(batches).items())
     rng.shuffle(stored)
-    assert fold(dict(stored)) == whole
+    found = fold(dict(stored))
+    assert replace(found, repeated=0) == whole
+    assert found.repeated == len(shuffled) - len(trades)
+
+
+def test_what_rest_brings_again_is_no_repetition_of_the_stream():
+    once = [[trade(0, 1, "100", "1", n=3)]]
+    assert fold(slabs(once) | slabs(once, "rest:")).repeated == 0
+    assert fold(slabs(once * 3)).repeated == 6
 
 
 def test_of_simultaneous_trades_with_text_ids_the_batches_numbers_tell_the_first_and_the_last():
