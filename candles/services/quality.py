@@ -21,8 +21,8 @@ class Score:
     `compared`: candles folded from trades that we vouched for when they were first compared with the
     venue's kline; `equal` of them were the same in every field, and `differing` counts by field the others.
     `unlike` differ to this day. `present` of `expected` candles exist between the first and the last.
-    `revised` changed after they had been closed. Streams brought `executions`, `repeated` of them once more. The verdicts count candles as they stand; `adopted` are
-    the venue's own, taken where trades could not be had.
+    `revised` changed after they had been closed. Streams brought `executions`, and `repeated` of them once more.
+    The verdicts count candles as they stand; `adopted` are the venue's own, taken where trades could not be had.
     """
 
     exchange: str
