@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from django.db import models
 
-from exchanges.models import Exchange
-
 STOPPED = "stopped"
 
 
@@ -16,7 +14,7 @@ class Reception(models.Model):
     unasked, of which `cause` tells why. `looked_ms`: when the stream was last looked at.
     """
 
-    exchange = models.ForeignKey(Exchange, models.CASCADE)
+    exchange = models.ForeignKey("exchanges.Exchange", models.CASCADE)
     from_ms = models.BigIntegerField()
     to_ms = models.BigIntegerField()
     looked_ms = models.BigIntegerField()
@@ -34,7 +32,7 @@ class Reception(models.Model):
 class Activity(models.Model):
     """Something that happened to an exchange and will not change: an edge of its stream, or a command that ended."""
 
-    exchange = models.ForeignKey(Exchange, models.CASCADE)
+    exchange = models.ForeignKey("exchanges.Exchange", models.CASCADE)
     key = models.CharField(max_length=64)
     at_ms = models.BigIntegerField()
     kind = models.CharField(max_length=10)
