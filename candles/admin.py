@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from kombu.exceptions import OperationalError
 
-from candles import tasks
+from candles import legacy_admin, tasks  # noqa: F401 (Django looks for registrations here)
 from candles.models import Alert, Candle, Gap, Mismatch, QuarantinedBatch, QuarantinedFrame, Signal
 from candles.services import quarantine
 from candles.services.deliveries import ROW_HEADER

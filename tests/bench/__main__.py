@@ -27,7 +27,7 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "livermore.settings")
     django.setup()
     # Both need Django's settings, so they cannot be imported before.
-    from tests.bench import closing, end_to_end, stages
+    from tests.bench import closing, end_to_end, migration, stages
     from tests.support.trades import make
 
     runs = []
@@ -61,6 +61,14 @@ def main() -> int:
         "target ≤ 1.0"
     )
     print(f"slabs: {border.bytes_per_trade:.1f} bytes a trade   design 18–26")
+    moved = migration.run()
+    print(
+        f"\n{moved.keys:,} keys of the predecessor's taken over, {moved.written_per_s:.0f} candles a second closing, "
+        f"killed once:\ncopied in {moved.copy_s:.0f} s, verified in {moved.verify_s:.0f} s ({moved.whole:,} whole, "
+        f"{moved.missing} missing, {moved.older} older), {moved.lost} lost, {moved.unequal} unequal;\n"
+        f"rolled back in {moved.rollback_s:.2f} s   target ≤ 5;   purged {moved.purged:,} in {moved.purge_s:.0f} s, "
+        f"{moved.touched} others touched"
+    )
     exact = all(r.exact == r.candles for r in runs)
     print(f"\ncandles equal to the truth: {'all' if exact else 'NOT ALL'}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +80,7 @@ def main() -> int:
                 "processes": dict(rows),
                 "stages": alone,
                 "border": asdict(border),
+                "migration": asdict(moved),
             },
             indent=2,
         )
