@@ -38,7 +38,10 @@ WORKERS: Mapping[str, Worker] = {
     "signals": Worker(("signals",)),
     # Threads: these tasks wait for venues and receivers, and a slow one must not hold up the others.
     "io": Worker(
-        ("default", "notify", "backfill.{slug}"), ("threads", "--concurrency=4"), is_prompt=False, stuck_after_s=180.0
+        ("default", "notify", "backfill.{slug}"),
+        ("threads", "--concurrency=4", "--prefetch-multiplier=1"),
+        is_prompt=False,
+        stuck_after_s=180.0,
     ),
 }
 

@@ -37,6 +37,8 @@ env = environ.Env(
     STATE_REDIS_URL=(str, ""),
     # Redis, broker or PostgreSQL in plain text through a public network is refused unless this says otherwise.
     PLAIN_STORES_ALLOWED=(bool, False),
+    # A worker that takes more memory than this ends in good order and is started again; 0: never.
+    WORKER_MAX_MEMORY_MB=(int, 1024),
     # So often (s) each running exchange sends a canary through all stations, for /health/ready.
     CANARY_EVERY_S=(int, 10),
     # So much each exchange's frames may take on disk while the broker is away; then the oldest go, as gaps.
@@ -184,7 +186,12 @@ CELERY_TASK_ROUTES = {
     "signals.*": {"queue": "signals"},
     "notify.*": {"queue": "notify"},
 }
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# On Redis a message's visibility timeout begins when it is fetched; on RabbitMQ a solo worker that fetches one by one
+# waits for the server most of its time. Worker io, whose tasks are long, says 1 itself.
+CELERY_WORKER_PREFETCH_MULTIPLIER = 64 if CELERY_BROKER_URL.startswith("amqp") else 1
+# Of a prefork pool's children; solo and threads have none and watch themselves (`livermore.celery`).
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = env("WORKER_MAX_MEMORY_MB") * 1024 or None
+WORKER_MAX_MEMORY_MB = env("WORKER_MAX_MEMORY_MB")
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
 CELERY_WORKER_SEND_TASK_EVENTS = True

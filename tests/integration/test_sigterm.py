@@ -52,7 +52,7 @@ def published(started: Stack) -> list[FrameBatch]:
         for text in reversed(broker.lrange(f"ticks.{SLUG}.0", 0, -1)):
             [body], *_ = msgpack.unpackb(base64.b64decode(json.loads(text)["body"]))
             batches.append(wire.unpack(body))
-    return batches
+    return [batch for batch in batches if batch.frames]  # a canary flies among them
 
 
 def heard(batches: list[FrameBatch], natives: list[str]) -> dict[str, list[int]]:
