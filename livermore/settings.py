@@ -59,6 +59,8 @@ env = environ.Env(
     FLOWER_URL=(str, ""),
     # Networks (CIDR, comma-separated) in which webhooks may be, by http, too; all other private addresses are refused.
     WEBHOOK_PRIVATE_NETWORKS=(list, []),
+    # Asked for every half minute while beat, broker and workers live (a dead man's switch); empty: nowhere.
+    HEARTBEAT_URL=(str, ""),
     # So many calls of the API a token or user may make in a minute; 0: any number.
     API_CALLS_PER_MINUTE=(int, 300),
     # Lets a scraper read /metrics, as `Authorization: Bearer <token>`; empty: only logins and API tokens may.
@@ -230,6 +232,7 @@ FLOWER_URL = env("FLOWER_URL")
 METRICS_TOKEN = env("METRICS_TOKEN")
 WEBHOOK_PRIVATE_NETWORKS = env("WEBHOOK_PRIVATE_NETWORKS")
 API_CALLS_PER_MINUTE = env("API_CALLS_PER_MINUTE")
+HEARTBEAT_URL = env("HEARTBEAT_URL")
 
 # ---- web ---------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"

@@ -32,7 +32,7 @@ class ChannelForm(forms.ModelForm):
 
     class Meta:
         model = Channel
-        fields = ("user", "name", "kind", "is_enabled")
+        fields = ("user", "name", "kind", "is_enabled", "is_operators")
 
     def clean(self) -> dict[str, Any]:
         """A new channel needs an address, and a webhook a secret; an address must be usable."""
@@ -63,7 +63,7 @@ class ChannelAdmin(admin.ModelAdmin):
     """Where users are told."""
 
     form = ChannelForm
-    list_display = ("name", "user", "kind", "is_enabled", "last_sent_at", "last_error")
+    list_display = ("name", "user", "kind", "is_enabled", "is_operators", "last_sent_at", "last_error")
     list_filter = ("kind", "is_enabled")
     list_select_related = ("user",)
     autocomplete_fields = ("user",)

@@ -30,6 +30,7 @@ class Channel(models.Model):
     address = models.BinaryField(editable=False)
     secret = models.BinaryField(editable=False, default=b"", help_text="Signs webhooks.")
     is_enabled = models.BooleanField(default=True)
+    is_operators = models.BooleanField(default=False, help_text="Told when data of an exchange cease to come.")
     last_error = models.CharField(max_length=200, blank=True, editable=False)
     last_sent_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

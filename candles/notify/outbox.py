@@ -117,6 +117,28 @@ def _owe_end(event: Event, now: datetime) -> int:
     return len(ends)
 
 
+def tell_operators(event: Event) -> int:
+    """Owe an incident's beginning, or its end where the beginning was told; how many messages that makes."""
+    now, made = timezone.now(), 0
+    channels = Channel.objects.filter(is_operators=True, is_enabled=True, user__is_active=True)
+    if event["phase"] == "closed":
+        told = Delivery.objects.filter(event_id=event["event_id"], phase="opened")
+        channels = Channel.objects.filter(pk__in=told.values("channel"))
+    for channel in channels:
+        _, is_new = Delivery.objects.get_or_create(
+            channel=channel, event_id=event["event_id"], phase=event["phase"],
+            defaults={"event": event, "created_at": now, "due_at": now},
+        )  # fmt: skip
+        made += is_new
+    return made
+
+
+def told_incident(prefix: str) -> Event | None:
+    """The newest incident of which operators know the beginning and not the end; None where there is none."""
+    told = Delivery.objects.filter(event_id__startswith=prefix).order_by("-id").first()
+    return told.event if told is not None and told.phase == "opened" else None
+
+
 # ---- sending -----------------------------------------------------------------------------------
 
 

@@ -60,6 +60,23 @@ def send(address: str, secret: str, delivery: str, body: bytes) -> None:
         )
 
 
+def ping(address: str) -> None:
+    """Ask for an address and forget the answer; raises `NotSent`. Somebody else notices when this ceases."""
+    try:
+        parts, ip = check(address)
+        answer = _pool(parts, ip).request(
+            "GET", parts.path + (f"?{parts.query}" if parts.query else "") or "/",
+            headers={"Host": parts.netloc.rpartition("@")[2], "User-Agent": "Livermore"},
+            redirect=False, retries=False, timeout=TIMEOUT_S,
+        )  # fmt: skip
+    except InvalidInput as error:
+        raise NotSent(str(error), is_final=True) from None
+    except urllib3.exceptions.HTTPError as error:
+        raise NotSent(f"the heartbeat's host: {type(error).__name__}") from None
+    if answer.status >= 400:
+        raise NotSent(f"the heartbeat's host says {answer.status}")
+
+
 def signature(secret: str, at: str, body: bytes) -> str:
     """What a receiver computes to know that the message is ours, and from when."""
     return hmac.new(secret.encode(), at.encode() + b"." + body, hashlib.sha256).hexdigest()

@@ -9,6 +9,7 @@ from candles.notify.matching import Wish, is_alert, is_taken_back, net_bps
 
 Event = Mapping[str, Any]
 
+INCIDENT = "INCIDENT"
 _GLYPHS = {"up": "▲", "down": "▼"}
 LINES = 10
 """A message to a chat has no more lines, and so fits where 2,000 characters are the most; the rest is counted."""
@@ -18,6 +19,8 @@ def line(event: Event, wish: Wish | None = None) -> str:
     """One event in one line: what moved where, what is left at home after costs, how old it is."""
     if is_alert(event):
         return _alert(event)
+    if event.get("kind") == INCIDENT:
+        return _incident(event)
     leader, follower = event.get("leader") or {}, event.get("follower") or {}
     metrics = event.get("metrics") or {}
     words = [_GLYPHS.get(str(event.get("direction")), "◆"), str(event.get("base", "")), "·", _kind(event)]
@@ -56,6 +59,12 @@ def message(events: Sequence[tuple[Event, Wish | None]], *, is_digest: bool = Fa
     if len(events) == 1 and not is_digest:
         return "Livermore", lines[0]
     return f"Livermore: {len(events)} {'while you were not to be told' if is_digest else 'events'}", "\n".join(lines)
+
+
+def _incident(event: Event) -> str:
+    if event.get("phase") == "closed":
+        return f"✔ {event['exchange']}: data come again {' '.join(_duration(event))}"
+    return f"✖ {event['exchange']}: no data since {event['since']}: {event.get('cause') or 'the cause is not known'}"
 
 
 def _kind(event: Event) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from livermore.celery import app
-from livermore.watch import activity, latency, moves, reception
+from livermore.watch import activity, latency, moves, reception, telling
 
 
 @app.task(name="watch.sample_latency", expires=4)
@@ -31,6 +31,12 @@ def keep_activity() -> None:
     """Store what happened to the exchanges, and forget what is too old."""
     activity.keep(_now_ms())
     reception.forget(_now_ms())
+
+
+@app.task(name="watch.tell_operators", expires=8)
+def tell_operators() -> None:
+    """Tell operators of what has ceased to come, and of what comes again."""
+    telling.tell(_now_ms())
 
 
 def _now_ms() -> int:
