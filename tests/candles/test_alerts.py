@@ -116,17 +116,27 @@ def test_a_restart_between_two_bars_that_cross_loses_nothing(toy, redis_state):
     assert {row.label for row in Alert.objects.all()} == {e["label"] for e in told(redis_state)}
 
 
+DIE = {
+    "sqlite": (
+        "CREATE TRIGGER die BEFORE INSERT ON alerts BEGIN SELECT RAISE(ABORT, 'killed'); END",
+        "DROP TRIGGER die",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION die() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'killed'; END $$ LANGUAGE plpgsql; "
+        "CREATE TRIGGER die BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION die()",
+        "DROP FUNCTION die() CASCADE",
+    ),
+}
+
+
 def test_dying_between_stream_and_table_tells_nothing_twice(toy, redis_state):
+    begin, end = DIE[connection.vendor]
     close(calm())
-    with connection.cursor() as cursor:
-        if connection.vendor != "sqlite":
-            pytest.skip("the trigger is written for SQLite")
-        cursor.execute("CREATE TRIGGER die BEFORE INSERT ON alerts BEGIN SELECT RAISE(ABORT, 'killed'); END")
+    connection.cursor().execute(begin)
     with pytest.raises(DatabaseError, match="killed"):
         close([candle(CALM, "92.50")])
     assert (len(told(redis_state)), Alert.objects.count()) == (1, 0)
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER die")
+    connection.cursor().execute(end)
     close([candle(CALM, "92.50")])
     assert labels(redis_state) == [(0, "level_-150")]
     assert str(Alert.objects.get().event_id) == told(redis_state)[0]["event_id"]
