@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from candles.models import Gap
 from exchanges import observed, registry
 from exchanges.lifecycle import State
 from exchanges.models import Exchange
+from livermore.core.gap import Cause
 from livermore.watch.models import STOPPED, Reception
 
 SILENT_MS = 10_000
 """No frame for so long is an outage; shorter ones are told by the gaps that each reconnect leaves."""
-UNWATCHED_MS = 60_000
 KEPT_MS = 40 * 86_400_000
 _BY_WISH = frozenset({State.IDLE, State.PAUSED, State.DRAINING})
 
@@ -33,26 +34,36 @@ def look(exchange: Exchange, said: Mapping[str, str], now_ms: int) -> None:
 
 
 def _received(exchange: Exchange, newest: Reception | None, last_ms: int, since_ms: int, now_ms: int) -> None:
-    is_going_on = (
-        newest is not None
-        and not newest.ended
-        and (
-            last_ms - newest.to_ms <= SILENT_MS
-            # Nobody looked for a while, and the stream says that it was never interrupted.
-            or (now_ms - newest.looked_ms > UNWATCHED_MS and 0 < since_ms <= newest.to_ms)
-        )
-    )
-    if newest is not None and is_going_on:
-        newest.to_ms, newest.looked_ms, newest.cause = max(newest.to_ms, last_ms), now_ms, ""
-        newest.save(update_fields=["to_ms", "looked_ms", "cause"])
-        return
-    if newest is not None and not newest.ended and not newest.cause:
-        newest.cause = _unseen(newest, now_ms)
+    if newest is not None and not newest.ended:
+        was_away = bool(newest.cause) or _began_anew(newest, last_ms, since_ms)
+        if was_away is None:
+            return
+        if not was_away:
+            newest.to_ms, newest.looked_ms = max(newest.to_ms, last_ms), now_ms
+            newest.save(update_fields=["to_ms", "looked_ms"])
+            return
+        newest.cause = newest.cause or "nobody looked: no worker ran, or the stores were away"
         newest.save(update_fields=["cause"])
     before_ms = newest.to_ms if newest is not None else 0
     began_ms = since_ms if before_ms < since_ms <= last_ms else last_ms
     found = {"to_ms": last_ms, "looked_ms": now_ms}
     Reception.objects.get_or_create(exchange=exchange, from_ms=began_ms, defaults=found)
+
+
+def _began_anew(newest: Reception, last_ms: int, since_ms: int) -> bool | None:
+    """Was data away for long although no look saw that? None: not known before every connection streams.
+
+    A look may come late, or not for hours. The stream says since when it was not interrupted, and each reconnect leaves
+    a gap; where neither explains the time, nothing ran.
+    """
+    if last_ms - newest.to_ms <= SILENT_MS:
+        return False
+    if not since_ms:
+        return None
+    if since_ms - newest.to_ms <= SILENT_MS:
+        return False
+    between = {"to_ns__gt": newest.to_ms * 1_000_000, "to_ns__lte": (since_ms + 2 * SILENT_MS) * 1_000_000}
+    return not Gap.objects.filter(exchange=newest.exchange_id, cause=str(Cause.DISCONNECT), **between).exists()
 
 
 def _silent(newest: Reception, said: Mapping[str, str], last_ms: int, now_ms: int) -> None:
@@ -69,13 +80,6 @@ def _why(said: Mapping[str, str]) -> str:
     if not said:
         return "its stream host no longer reports"
     return said.get("reason") or f"{said.get('state') or 'unknown'}, and no frame comes"
-
-
-def _unseen(newest: Reception, now_ms: int) -> str:
-    """Data is back before anybody saw that it was away."""
-    if now_ms - newest.looked_ms > UNWATCHED_MS:
-        return "nobody looked: no worker ran, or the stores were away"
-    return "no frame came"
 
 
 def forget(now_ms: int) -> None:

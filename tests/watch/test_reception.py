@@ -106,17 +106,40 @@ def test_an_exchange_that_never_ran_has_no_uptime() -> None:
     assert not Reception.objects.exists()
 
 
-def test_a_while_in_which_nobody_looked_is_no_outage_when_the_stream_was_not_interrupted() -> None:
+@pytest.mark.parametrize("late_s", [14, 600])
+def test_a_look_that_comes_late_makes_no_outage_of_a_stream_that_was_not_interrupted(late_s: int) -> None:
     run = Watched()
     run.passes(60)
-    run.now_ms += 600_000
+    run.now_ms += late_s * 1000
     run.last_ms = run.now_ms  # and `since_ms` stays
     run.passes(60)
     assert run.incidents() == []
+    assert run.uptime() == 1.0
+
+
+@pytest.mark.parametrize("is_reconnect", [False, True])
+def test_a_stream_that_began_anew_while_nobody_looked_was_away_unless_its_gaps_explain_it(is_reconnect: bool) -> None:
+    run = Watched()
+    run.passes(60)
     run.now_ms += 600_000
-    run.passes(60)  # this time it began anew meanwhile
-    (unseen,) = run.incidents()
-    assert "nobody looked" in unseen.cause
+    if is_reconnect:
+        to_ns = run.now_ms * 1_000_000
+        Gap.objects.create(
+            exchange=run.row, symbol="A-B", cause="disconnect", connection="x",
+            from_ns=to_ns - 2_000_000_000 - CLOCK_MARGIN_NS, to_ns=to_ns + CLOCK_MARGIN_NS,
+        )  # fmt: skip
+    run.passes(60)
+    (found,) = run.incidents()
+    assert ("nobody looked" in found.cause) is not is_reconnect
+    assert (found.to_ms or 0) - found.from_ms == pytest.approx(2_000 if is_reconnect else 600_000, abs=5_000)
+
+
+def test_frames_that_come_before_every_connection_streams_are_no_outage() -> None:
+    run = Watched()
+    run.passes(5)
+    run.since_ms = run.last_ms + 85
+    run.passes(30)
+    assert run.incidents() == []
 
 
 def test_the_gap_of_a_reconnect_is_an_incident_without_its_margins() -> None:
