@@ -282,7 +282,9 @@ def test_a_beat_that_never_ran_and_one_that_stopped(db: None, redis_state: Any) 
     the_fault("beat", "beat", says="no schedule ever ran", fix="celery -A livermore beat")
     PeriodicTask.objects.update(last_run_at=timezone.now() - timedelta(hours=2))
     the_fault("beat", "beat", says="the last schedule ran", fix="celery -A livermore beat")
-    redis_state.set(keys.generation(), f"a|{now_ms() - 5_000}")
+    redis_state.hset(
+        keys.schedules_ran(), mapping={"symbols.sync": now_ms() - 3_600_000, "candles.sweep": now_ms() - 5_000}
+    )
     assert found("beat")["beat"].level is Level.OK
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import DatabaseError
 from django.utils import timezone
@@ -25,10 +24,8 @@ from livermore.doctor.finding import Finding, fail, ok, skip, warn
 
 PATIENCE_S = (1.0, 3.0)
 """A solo worker answers between two tasks; who does not at once is asked again."""
-WATCHED_WITHIN_MS = 60_000
-"""`candles.watch_store` runs every ten seconds and says when."""
-RAN_WITHIN = timedelta(minutes=10)
-"""Beat writes down what it sent every three minutes."""
+RAN_WITHIN = timedelta(minutes=1)
+"""Something is due every two seconds, and is noted in Redis before it is sent."""
 _OURS = ("candles.", "symbols.", "signals.")
 
 
@@ -77,10 +74,8 @@ def beat() -> Iterator[Finding]:
     except DatabaseError as error:
         yield skip("beat", f"the database does not answer ({type(error).__name__})")
         return
-    watched_ms = _watched_ms()
-    ran = newest.last_run_at if newest else None
-    is_alive = watched_ms is not None and _now_ms() - watched_ms < WATCHED_WITHIN_MS
-    if is_alive or (ran is not None and timezone.now() - ran < RAN_WITHIN):
+    ran = max(filter(None, (newest.last_run_at if newest else None, _sent_at())), default=None)
+    if ran is not None and timezone.now() - ran < RAN_WITHIN:
         yield ok("beat", "schedules run")
     else:
         when = f"the last schedule ran {ran:%Y-%m-%d %H:%M} UTC" if ran else "no schedule ever ran"
@@ -106,13 +101,14 @@ def heartbeat(name: str) -> Iterator[Finding]:
         yield fail(f"heartbeat.{name}", says, f"look at its log, and start it: manage.py stream_host --name {name}")
 
 
-def _watched_ms() -> int | None:
+def _sent_at() -> datetime | None:
+    """When beat last noted that it sends something."""
     try:
         with unavailable():
-            stored = state_redis().get(keys.generation())
+            sent = state_redis().hvals(keys.schedules_ran())
     except (StoreUnavailable, RedisError):
         return None
-    return int(stored.decode().rpartition("|")[2]) if stored else None
+    return datetime.fromtimestamp(max(map(int, sent)) / 1000, UTC) if sent else None
 
 
 def _enabled() -> list[str]:
@@ -129,7 +125,3 @@ def needs_tables(check: Callable[[], Iterator[Finding]], name: str) -> Callable[
             yield skip(name, f"the database cannot be read ({type(error).__name__})")
 
     return guarded
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -102,7 +102,8 @@ def test_a_stream_host_reads_nobodys_symbols_no_candle_and_no_signal(servers: di
     assert refused(lambda: broker.hgetall("unacked"))
 
 
-def test_beat_needs_no_state_and_sends_no_frames(servers: dict[str, Server]) -> None:
+def test_beat_holds_its_own_lease_only_and_sends_no_frames(servers: dict[str, Server]) -> None:
+    assert not refused(lambda: servers["state"].client("beat").get(keys.lease("beat")))
     assert refused(lambda: servers["state"].client("beat").get(keys.lease("kucoin")))
     assert refused(lambda: servers["broker"].client("beat").lpush("ticks.kucoin.0", "x"))
 
@@ -132,7 +133,7 @@ def test_without_a_password_nobody_is_let_in(servers: dict[str, Server]) -> None
 
 def test_every_exchange_that_has_a_stream_service_may_tell_its_state() -> None:
     told = {word.removeprefix("~stream:") for word in SERVICES["redis-state"]["command"] if word.startswith("~stream:")}
-    assert told == {"control:*", *registry.slugs()}
+    assert told == {"control:*", "activity:*", *registry.slugs()}
 
 
 def _as(role: str, servers: dict[str, Server]) -> dict[str, str]:
@@ -163,9 +164,18 @@ def test_each_role_does_its_work_with_what_it_may(servers: dict[str, Server], tm
             running.environment |= _as("web", servers)
             examined = running.manage("doctor", "--offline", "--only", "state_redis,broker,reach,hosts", check=False)
             assert examined.returncode == 0, examined.stdout
+            assert denied(servers) == []
             stopped = running.manage("stop_exchange", "binance", check=False)
             assert stopped.returncode == 0, stopped.stderr
-            for name, server in servers.items():
-                # CLIENT SETINFO is a courtesy of the library, which a server before 7.2 counts as dangerous.
-                told = server.client("default").execute_command("ACL", "LOG")
-                assert [entry for entry in told if entry[b"object"] != b"client"] == [], name
+            assert denied(servers) == []
+
+
+def denied(servers: dict[str, Server]) -> list[tuple[str, ...]]:
+    """Who was refused what: user, reason, key or command."""
+    told = [entry for server in servers.values() for entry in server.client("default").execute_command("ACL", "LOG")]
+    # CLIENT SETINFO is a courtesy of the library, which a server before 7.2 counts as dangerous.
+    return [
+        tuple(entry[field].decode() for field in (b"username", b"reason", b"object"))
+        for entry in told
+        if entry[b"object"] != b"client"
+    ]

@@ -129,6 +129,7 @@ def test_what_the_stores_know_is_there(scraped: Any, redis_state: Any) -> None:
     found = scraped()
     assert value(found, "livermore_queue_messages", queue="backfill.kucoin") == 1
     assert value(found, "livermore_queue_messages", queue="candles") == 0
+    assert value(found, "livermore_queue_age_seconds", queue="backfill.kucoin") >= 0
     assert value(found, "livermore_open_gaps", exchange="kucoin", cause="ids") == 1
     assert value(found, "livermore_signals_suppressed_total", reason="stale_leader") == 5
     assert value(found, "livermore_budget_used_ratio", exchange="kucoin") == 0

@@ -3,56 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.db.models import Count
-from kombu.exceptions import OperationalError
 from prometheus_client.metrics_core import Metric
-from redis.exceptions import RedisError
 
 from candles.models import Gap
 from exchanges.services import allowance
 from exchanges.state import state_redis, unavailable
-from livermore import processes
-from livermore.celery import app
+from livermore import processes, queues
 from livermore.core import keys
-from livermore.core.errors import StoreUnavailable
 from livermore.web.metrics.family import Gathered, Gauge, Total
 
 DEPTH = Gauge("queue_messages", "Messages that wait in a queue.", ("queue",))
+AGE = Gauge("queue_age_seconds", "How long the oldest message of a queue has waited.", ("queue",))
 BUDGET = Gauge("budget_used_ratio", "Share of the REST budget that the running window has used.", ("exchange",))
 OPEN_GAPS = Gauge("open_gaps", "Gaps that nothing has closed yet.", ("exchange", "cause"))
 SUPPRESSED = Total("signals_suppressed", "Candidates that were not published, by reason.", ("reason",))
 
-KINDS: tuple[Gauge | Total, ...] = (DEPTH, BUDGET, OPEN_GAPS, SUPPRESSED)
-_CONNECT_S = 2
 
-
-def queues(slugs: Sequence[str]) -> list[Metric]:
-    """How many messages wait. Raises `StoreUnavailable`."""
+def waiting(slugs: Sequence[str]) -> list[Metric]:
+    """How many messages wait, and how long the oldest has. Raises `StoreUnavailable`."""
     found = Gathered()
     names = [name for kind in processes.WORKERS.values() for name in processes.queues(kind, slugs)]
-    options = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _CONNECT_S}
-    try:
-        with app.connection_for_read(connect_timeout=_CONNECT_S) as link:
-            link.transport_options = {**link.transport_options, **options}
-            link.ensure_connection(max_retries=1, interval_start=0, timeout=_CONNECT_S)
-            for name in names:
-                # A channel each: RabbitMQ closes the one on which an unknown queue was asked for.
-                with link.channel() as channel:
-                    found.put(DEPTH, name, value=_depth(channel, name, link.channel_errors))
-    except (OperationalError, RedisError, OSError) as error:
-        raise StoreUnavailable("the broker does not answer") from error
-    return found.families([DEPTH])
-
-
-def _depth(channel: Any, name: str, unknown: tuple[type[Exception], ...]) -> float:
-    if hasattr(channel, "client"):
-        return float(channel.client.llen(name))  # Kombu's Redis transport: a queue is a list
-    try:
-        return float(channel.queue_declare(name, passive=True).message_count)
-    except unknown:
-        return 0.0
+    seen = {one.queue: one for one in queues.look(names)}
+    for name in names:
+        one = seen.get(name)
+        found.put(DEPTH, name, value=one.depth if one else 0)
+        age_ms = one.age_ms if one else 0
+        found.put(AGE, name, value=None if age_ms is None else age_ms / 1000)
+    return found.families([DEPTH, AGE])
 
 
 def budgets(slugs: Sequence[str]) -> list[Metric]:

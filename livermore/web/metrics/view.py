@@ -36,7 +36,7 @@ class Everything(Collector):
         sources: Mapping[str, Callable[[], list[Metric]]] = {
             "streams": lambda: streams.gathered(slugs),
             "counts": counts.gathered,
-            "queues": lambda: stores.queues(slugs),
+            "queues": lambda: stores.waiting(slugs),
             "budgets": lambda: stores.budgets(slugs),
             "gaps": stores.gaps,
             "signals": stores.signals,
