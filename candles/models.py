@@ -229,10 +229,7 @@ class QuarantinedFrame(models.Model):
 
 
 class Alert(models.Model):
-    """An alert of an indicator, once for a label and a closed bar. `event` is the newest public form.
-
-    `delivery`: channel → how telling somebody there went.
-    """
+    """An alert of an indicator, once for a label and a bar. `event` is the newest public form."""
 
     event_id = models.UUIDField(unique=True)
     exchange = models.ForeignKey(Exchange, models.PROTECT, related_name="alerts")
@@ -244,7 +241,6 @@ class Alert(models.Model):
     price = ExactDecimalField()
     raised_ms = models.BigIntegerField()
     event = models.JSONField()
-    delivery = models.JSONField(default=dict, blank=True)
 
     class Meta:
         db_table = "alerts"
