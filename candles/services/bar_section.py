@@ -67,7 +67,7 @@ def _as_of(market: Market, candle: Candle, end_ms: int) -> Market:
 def closes(base: str, from_ms: int, to_ms: int, sections: Sections) -> dict[str, Closes]:
     """By market: what its 5m candles closed at, in dollars, where somebody traded and the quote's worth is known."""
     worth = _worths(from_ms, to_ms, sections)
-    found = {}
+    found: dict[str, Closes] = {}
     for exchange, name, unit, candles in _candles(base, from_ms, to_ms, sections):
         worths = worth.get(unit, {})
         found[f"{exchange}:{name}"] = {

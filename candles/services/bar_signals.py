@@ -31,8 +31,8 @@ DAY_MS = 86_400_000
 def note(exchange: str, candles: Iterable[Candle], now_ms: int) -> int:
     """Have evaluated, in time, what these candles of one exchange close; how many bars that may be."""
     fresh = [c for c in candles if now_ms - c.open_ms - c.timeframe.ms < FRESH_MS]
-    bars = {(Symbol.parse(c.symbol).base, str(c.timeframe), c.open_ms) for c in fresh}
-    bars = sorted(bar for bar in bars if bar[0] not in STABLES)
+    closing = {(Symbol.parse(c.symbol).base, str(c.timeframe), c.open_ms) for c in fresh}
+    bars = sorted(bar for bar in closing if bar[0] not in STABLES)
     pipe = state_redis().pipeline(transaction=False)
     for base, timeframe, open_ms in bars:
         key = signal_keys.bar_closed(base, timeframe, open_ms)
@@ -94,7 +94,8 @@ def _evaluate(member: str, now_ms: int) -> int | None:
 def _bar(base: str, timeframe: Timeframe, open_ms: int, sections: Sections) -> int:
     section = bar_section(base, timeframe, open_ms, sections)
     place = f"{base}:{timeframe}"
-    return sum(len(evaluate_kind(rules, place, section, sections)[1]) for rules in PER_BAR)
+    before = signal_memory.states_of([rules.kind for rules in PER_BAR], place)
+    return sum(len(evaluate_kind(rules, place, section, sections, before[rules.kind])[1]) for rules in PER_BAR)
 
 
 def _window(base: str, timeframe: Timeframe, open_ms: int, sections: Sections) -> int:
@@ -107,7 +108,8 @@ def _window(base: str, timeframe: Timeframe, open_ms: int, sections: Sections) -
     section = lead_section(base, end_ms, sections)
     told = 0
     for rules in PER_WINDOW:
-        states, events = evaluate_kind(rules, f"{base}:{timeframe}", section, sections)
+        place = f"{base}:{timeframe}"
+        states, events = evaluate_kind(rules, place, section, sections, signal_memory.states(rules.kind, place))
         told += len(events)
         if rules.kind is Kind.LEAD_LAG:
             is_open = {name for name, state in states.items() if state.active is not None}

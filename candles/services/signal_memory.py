@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from candles.signals.evaluation import Kind
@@ -20,19 +20,32 @@ LOCK_MS = 10_000
 
 def states(kind: Kind, place: str) -> dict[str, State]:
     """By identity, of one kind at one base (`BTC`) or base and timeframe (`BTC:15m`)."""
-    stored = state_redis().hgetall(keys.signal_states(kind, place))
-    return {name.decode(): State.from_dict(json.loads(text)) for name, text in stored.items()}
+    return states_of([kind], place)[kind]
 
 
-def keep_states(kind: Kind, place: str, before: Iterable[str], after: Mapping[str, State]) -> None:
-    """In place of those that were read `before`."""
-    key = keys.signal_states(kind, place)
+def states_of(kinds: Sequence[Kind], place: str) -> dict[Kind, dict[str, State]]:
+    """The same of several kinds, in one round trip."""
+    pipe = state_redis().pipeline(transaction=False)
+    for kind in kinds:
+        pipe.hgetall(keys.signal_states(kind, place))
+    return {
+        kind: {name.decode(): State.from_dict(json.loads(text)) for name, text in stored.items()}
+        for kind, stored in zip(kinds, pipe.execute(), strict=True)
+    }
+
+
+def keep_states(kind: Kind, place: str, before: Mapping[str, State], after: Mapping[str, State]) -> None:
+    """In place of those that were read `before`; only what changed is written."""
+    key, pipe = keys.signal_states(kind, place), state_redis().pipeline(transaction=False)
     gone = [name for name in before if name not in after]
     if gone:
-        state_redis().hdel(key, *gone)
+        pipe.hdel(key, *gone)
+    changed = {name: json.dumps(state.to_dict()) for name, state in after.items() if before.get(name) != state}
+    if changed:
+        pipe.hset(key, mapping=changed)
     if after:
-        state_redis().hset(key, mapping={name: json.dumps(state.to_dict()) for name, state in after.items()})
-        state_redis().expire(key, STATES_LIFE_S)
+        pipe.expire(key, STATES_LIFE_S)
+    pipe.execute()
 
 
 def active(kind: Kind, place: str) -> frozenset[str]:

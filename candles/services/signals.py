@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -67,9 +67,10 @@ def _evaluate_base(base: str, sections: Sections) -> int:
         section = sections.of(base)
         if base not in STABLES:
             identity.notice(section)
-        told = 0
-        for rules in OF_STABLE_COINS if base in STABLES else FAST:
-            states, events = evaluate_kind(rules, base, section, sections)
+        told, group = 0, OF_STABLE_COINS if base in STABLES else FAST
+        before = signal_memory.states_of([rules.kind for rules in group], base)
+        for rules in group:
+            states, events = evaluate_kind(rules, base, section, sections, before[rules.kind])
             told += len(events)
             if rules.kind is Kind.VENUE_STALE:
                 section = _frozen(section, states)
@@ -79,10 +80,9 @@ def _evaluate_base(base: str, sections: Sections) -> int:
 
 
 def evaluate_kind(
-    rules: Rules[Section], place: str, section: Section, sections: Sections
+    rules: Rules[Section], place: str, section: Section, sections: Sections, before: Mapping[str, State]
 ) -> tuple[dict[str, State], Sequence[Event]]:
-    """Advance one kind at one place; the states it has now, and the events that were told."""
-    before = signal_memory.states(rules.kind, place)
+    """Advance one kind at one place from its states before; those it has now, and the events that were told."""
     done = advance(rules, before, section)
     after = dict(done.states)
     passed = []

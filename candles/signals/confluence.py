@@ -20,7 +20,7 @@ from candles.signals.evaluation import (
     Thresholds,
     told_onset_ms,
 )
-from candles.signals.moves import is_quote_steady, move_since_bps, moves_bps
+from candles.signals.moves import is_quote_steady, most_bps, move_since_bps, moves_bps
 from candles.signals.pair import RatesAgo, View, view
 from candles.signals.reference import usd_rates
 from candles.signals.section import CrossSection, primary_markets
@@ -62,6 +62,8 @@ def _showing(views: Sequence[View], rates: RatesAgo, direction: Direction) -> li
         if not atr or not of.market.is_atr_converged or not of.is_fresh or guards.of_market(of.market):
             continue
         sigma, from_ms = atr * sqrt(WINDOW_S / ATR_WINDOW_S), of.at_ms - 1_000 * WITHIN_S
+        if most_bps(of, from_ms - 1_000 * WINDOW_S) < MIN_Z * sigma:
+            continue
         moves = moves_bps(of, WINDOW_S, from_ms)
         first = next((at for at, move in moves if direction.sign * move >= MIN_Z * sigma), None)
         if first is not None and is_quote_steady(of, rates, WINDOW_S + WITHIN_S):

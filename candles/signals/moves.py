@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from candles.signals.pair import RatesAgo, View
@@ -22,11 +23,18 @@ def is_quote_steady(of: View, rates: RatesAgo, span_s: int) -> bool:
 
 def moves_bps(of: View, window_s: int, from_ms: int) -> Iterator[tuple[int, float]]:
     """At every moment of its trail from `from_ms` on (its own clock): the move over the window before it."""
-    for at_ms, price in of.market.trail:
-        if from_ms <= at_ms <= of.at_ms:
+    trail = of.market.trail
+    for at_ms, price in trail[bisect_left(trail, (from_ms,)) :]:
+        if at_ms <= of.at_ms:
             before = price_at(of.market.trail, at_ms - 1_000 * window_s, of.max_age_ms)
             if before is not None:
                 yield at_ms, move_bps(price, before)
+
+
+def most_bps(of: View, from_ms: int) -> float:
+    """The largest move, either way, that there can be between two points of its trail since then."""
+    prices = [price for _, price in of.market.trail[bisect_left(of.market.trail, (from_ms,)) :]]
+    return move_bps(max(prices), min(prices)) if prices else 0.0
 
 
 def move_since_bps(of: View, since_ms: int) -> float | None:

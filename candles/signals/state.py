@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from candles.signals.evaluation import Prices
@@ -52,14 +52,23 @@ class State:
         return self.candidate_ms is None and self.active is None and self.suppressed is None and not is_cooling
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
+        """Ready for JSON. The event is not copied: it is most of it, and nobody changes it."""
+        active = self.active
+        told = None if active is None else {of.name: getattr(active, of.name) for of in fields(active)}
+        if told is not None and told["before"] is not None:
+            told["before"] = asdict(told["before"])
+        return {
+            "candidate_ms": self.candidate_ms,
+            "active": told,
+            "cool_until_ms": self.cool_until_ms,
+            "suppressed": self.suppressed,
+        }
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> State:
+    def from_dict(cls, stored: dict[str, Any]) -> State:
         """Read what `to_dict` wrote."""
-        active = fields["active"]
+        active = stored["active"]
         if active is not None:
             before = active["before"]
             active = Active(**{**active, "before": None if before is None else Prices(**before)})
-        return cls(fields["candidate_ms"], active, fields["cool_until_ms"], fields["suppressed"])
+        return cls(stored["candidate_ms"], active, stored["cool_until_ms"], stored["suppressed"])

@@ -97,7 +97,7 @@ def _ticks(venue: Venue) -> tuple[Points, Points]:
     for number in range(-PAST_S * 1_000 // TICK_MS, LONGEST_S * 1_000 // TICK_MS):
         price = venue.path(number * TICK_MS / 1_000)
         if price is not None:
-            ticks.append((START_MS + number * TICK_MS + venue.clock_error_ms, round(price, 2)))
+            ticks.append((START_MS + number * TICK_MS + venue.clock_error_ms, round(price, 2 if price > 100 else 6)))
     return tuple(ticks), tuple(t for t in ticks if t[0] % 1_000 == 1_000 - TICK_MS)
 
 

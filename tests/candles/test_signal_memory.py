@@ -37,7 +37,7 @@ def test_the_gate_is_released_at_close_and_cool_down(redis_state) -> None:
 
 def test_states_come_back_and_go(redis_state) -> None:
     kept = {"a": State(candidate_ms=1), "b": State(cool_until_ms=2)}
-    signal_memory.keep_states(Kind.PREMIUM, "BTC", (), kept)
+    signal_memory.keep_states(Kind.PREMIUM, "BTC", {}, kept)
     assert signal_memory.states(Kind.PREMIUM, "BTC") == kept
     signal_memory.keep_states(Kind.PREMIUM, "BTC", kept, {"b": State(cool_until_ms=2)})
     assert signal_memory.states(Kind.PREMIUM, "BTC").keys() == {"b"}

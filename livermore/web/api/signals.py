@@ -73,7 +73,7 @@ def list_scores(
 
 @router.get("/regimes")
 def list_regimes(request: HttpRequest, base: str) -> dict[str, Any]:
-    """Which venue led which in the last quarter hour; `status` says why a figure is missing, `not_enough_ticks` first."""
+    """Which venue led which in the last quarter hour; `status` says why a figure is missing (`not_enough_ticks`)."""
     return {"now_ms": now_ms(), "regimes": regimes.known(base.upper())}
 
 
