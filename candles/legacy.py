@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from candles import window
 from candles.legacy_models import LegacyMigration, Mode
 from exchanges.state import state_redis, unavailable
 from livermore.core import legacy_keys
-from livermore.core.candle import Candle, Quality, Source, Timeframe
+from livermore.core.candle import BASE_TIMEFRAME, Candle, Quality, Source, Timeframe
 from livermore.core.errors import InvalidInput
 from livermore.core.exact import CEILING, plain
 from livermore.core.legacy_keys import LegacyKey
@@ -91,11 +91,28 @@ def value(exchange: str, symbol: str, timeframe: Timeframe, member: bytes) -> Ca
         raise InvalidInput(f"no candle of the predecessor's: {error}") from None
 
 
-def text(candle: Candle, symbol: str) -> str:
+class Bar(Protocol):
+    """What the predecessor knows of a candle, closed or forming."""
+
+    @property
+    def open_ms(self) -> int: ...
+    @property
+    def open(self) -> Decimal: ...
+    @property
+    def high(self) -> Decimal: ...
+    @property
+    def low(self) -> Decimal: ...
+    @property
+    def close(self) -> Decimal: ...
+    @property
+    def volume(self) -> Decimal: ...
+
+
+def text(bar: Bar, symbol: str, timeframe: str) -> str:
     """A candle of ours as the predecessor's readers know it; the numbers are JSON's, with all their digits."""
-    numbers = ((name, plain(getattr(candle, name))) for name in ("open", "high", "low", "close", "volume"))
+    numbers = ((name, plain(getattr(bar, name))) for name in ("open", "high", "low", "close", "volume"))
     shown = "".join(f'"{name}":{number},' for name, number in numbers)
-    return f'{{"timestamp":{candle.open_ms},{shown}"symbol":{json.dumps(symbol)},"timeframe":"{candle.timeframe}"}}'
+    return f'{{"timestamp":{bar.open_ms},{shown}"symbol":{json.dumps(symbol)},"timeframe":"{timeframe}"}}'
 
 
 @unavailable()
@@ -120,6 +137,14 @@ def mirror(candles: Iterable[Candle], *, tell: bool) -> None:
     concerned = [c for c in candles if c.exchange in dual] if dual else []
     if concerned:
         write(concerned, readers({(c.exchange, c.symbol) for c in concerned}), tell=tell)
+
+
+def forming_readers(exchange: str, names: Iterable[str]) -> dict[str, list[LegacyKey]]:
+    """By symbol, the predecessor's keys whose readers are told of the forming 5m candle; none but in dual."""
+    if exchange not in numbers(Mode.DUAL):
+        return {}
+    known = readers((exchange, name) for name in names)
+    return {name: [k for k in of if k.timeframe == BASE_TIMEFRAME] for (_, name), of in known.items() if of}
 
 
 @unavailable()
@@ -147,7 +172,7 @@ def write(
             if key.timeframe == candle.timeframe:
                 channel = key.channel_closed if tell else ""
                 life_s = COPY_S if is_copied else 0
-                args = [candle.open_ms, text(candle, key.symbol), window.KEPT, life_s, channel]
+                args = [candle.open_ms, text(candle, key.symbol, key.timeframe), window.KEPT, life_s, channel]
                 script(keys=[str(key)], args=args, client=pipe)
     return sum(pipe.execute())
 

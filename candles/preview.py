@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from operator import mul
 from typing import Any
 
+from candles import legacy
 from candles.outlier import is_near
 from candles.slab import Slab
 from livermore.core import keys
 from livermore.core.candle import BASE_TIMEFRAME, BUCKET_MS
 from livermore.core.exact import EXACT, plain
+from livermore.core.legacy_keys import LegacyKey
 from livermore.core.symbol import Symbol
 
 TRAIL_SECONDS = 720
@@ -54,6 +57,7 @@ class Preview:
         self._forming: dict[str, Forming] = {}
         self._doubted: dict[str, Decimal] = {}
         self._kept_at: dict[str, float] = {}
+        self.legacy_readers: Mapping[str, Sequence[LegacyKey]] = {}
 
     def last_price(self, symbol: str) -> Decimal | None:
         """The last accepted price here, None before the first."""
@@ -155,6 +159,8 @@ class Preview:
                 keys.channel_forming(self.exchange, symbol, BASE_TIMEFRAME),
                 json.dumps({**place, "timeframe": str(BASE_TIMEFRAME), **shown, "final": False}),
             )
+            for reader in self.legacy_readers.get(symbol, ()):
+                pipe.publish(reader.channel_forming, legacy.text(forming, reader.symbol, reader.timeframe))
             pipe.publish(keys.channel_ticker(self.exchange, symbol), json.dumps({**place, **ticker}))
 
     def _keep(self, pipe: Any, symbol: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from django.db import DatabaseError
 
-from candles import ledger, slab
+from candles import ledger, legacy, slab
 from candles.outlier import is_near
 from candles.preview import Preview, base_of
 from candles.services import arrivals, continuity, drift, quarantine
@@ -31,9 +32,11 @@ from symbols import services as symbols
 log = logging.getLogger(__name__)
 
 BOOK_LIFE_S = 30.0
+READERS_LIFE_S = 30.0
 
 _books: dict[str, tuple[float, SymbolBook]] = {}
 _previews: dict[str, Preview] = {}
+_looked: dict[str, float] = {}
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ def ingest(body: dict[str, Any]) -> Ingested:
     pipe = state_redis().pipeline(transaction=False)
     for index, why in mapped.rejected:
         _set_aside(pipe, result, why, batch.frames[index])
-    preview = _previews.setdefault(batch.exchange, Preview(batch.exchange))
+    preview = _preview(batch.exchange)
     stored: dict[tuple[str, int], Slab] = {}
     for (symbol, open_ms), columns in slab.group(mapped.trades, batch.received_ns).items():
         sane = _sane(pipe, result, venue, batch, symbol, columns)
@@ -92,6 +95,17 @@ def ingest(body: dict[str, Any]) -> Ingested:
     result.gaps = continuity.look(venue, batch, stored)
     _tell(result, batch)
     return result
+
+
+def _preview(exchange: str) -> Preview:
+    preview = _previews.setdefault(exchange, Preview(exchange))
+    looked, now = _looked.get(exchange, -READERS_LIFE_S), time.monotonic()
+    if now - looked >= READERS_LIFE_S:
+        _looked[exchange] = now
+        # Without the database they are who they were: a preview is no reason to fail.
+        with suppress(DatabaseError):
+            preview.legacy_readers = legacy.forming_readers(exchange, set(_book(exchange).names.values()))
+    return preview
 
 
 def _unpacked(body: dict[str, Any]) -> FrameBatch:
