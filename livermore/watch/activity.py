@@ -14,6 +14,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 
+from exchanges.lifecycle import Event
 from exchanges.models import Exchange
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
@@ -27,6 +28,7 @@ KEPT_MS = 90 * incidents.DAY_MS
 MOST = 1_000
 """Entries that one answer tells at most."""
 _NEWEST = 200
+_FAILED = frozenset({Event.CLOSED, Event.REFUSED, Event.BLOCKED, Event.LOST, Event.CRASHING, Event.SILENT})
 _ENDED = frozenset({"done", "failed", "expired"})
 
 
@@ -64,9 +66,10 @@ def entries(exchange: Exchange, *, text: str = "", kind: str = "", limit: int = 
     return sorted(wanted, key=lambda e: (e.at_ms, e.key), reverse=True)[: min(limit, MOST)]
 
 
-def edges(exchange: Exchange) -> list[Entry]:
-    """The newest edges of its stream, newest first. Raises `StoreUnavailable`."""
-    return _edges(exchange) or _stored(exchange, EDGE)[:_NEWEST]
+def failures(exchange: Exchange) -> list[Entry]:
+    """The newest edges with which something went wrong, newest first. Raises `StoreUnavailable`."""
+    found = _edges(exchange) or _stored(exchange, EDGE)[:_NEWEST]
+    return [entry for entry in found if entry.what.partition(":")[0] in _FAILED]
 
 
 def as_csv(told: Iterable[Entry]) -> str:

@@ -9,12 +9,9 @@ from django.db.models import Q
 
 from candles.models import Gap
 from exchanges import lease, observed, services
-from exchanges.lifecycle import Event
 from exchanges.models import Exchange
 from livermore.watch import activity
 from livermore.watch.incidents import DAY_MS, SPANS_MS, Incident, incidents, uptime
-
-_FAILURES = frozenset({Event.CLOSED, Event.REFUSED, Event.BLOCKED, Event.LOST, Event.CRASHING, Event.SILENT})
 
 
 def gauges(exchange: Exchange) -> list[dict[str, Any]]:
@@ -46,10 +43,10 @@ def gap_counts(exchange: str, now_ms: int) -> dict[str, int]:
 
 def last_error(exchange: Exchange) -> dict[str, Any] | None:
     """The newest edge that something went wrong with; None when none is known."""
-    for entry in activity.edges(exchange):
-        if entry.what.partition(":")[0] in _FAILURES:
-            return {"at_ms": entry.at_ms, "what": entry.what, "reason": entry.detail, "host": entry.host}
-    return None
+    newest = next(iter(activity.failures(exchange)), None)
+    if newest is None:
+        return None
+    return {"at_ms": newest.at_ms, "what": newest.what, "reason": newest.detail, "host": newest.host}
 
 
 def fares(exchange: Exchange, now_ms: int) -> dict[str, Any]:

@@ -54,26 +54,42 @@ def incidents(exchange: str, since_ms: int) -> list[Incident]:
     rows = _rows(exchange, since_ms)
     wished = [(row.to_ms, following) for row, following in _followed(rows) if row.ended]
     reconnects = [i for i in _reconnects(exchange, since_ms) if not _is_within(i, wished)]
-    found = sorted([*_outages(exchange, rows, since_ms), *reconnects], key=lambda i: i.from_ms)
+    outages = _merged([*_outages(exchange, rows, since_ms), *(i for i in reconnects if i.is_outage)])
+    partial = _merged(i for i in reconnects if not i.is_outage)
+    left = [rest for incident in partial if (rest := _outside(incident, outages)) is not None]
+    return sorted([*outages, *left], key=lambda i: i.from_ms, reverse=True)
+
+
+def _merged(found: Iterable[Incident]) -> list[Incident]:
+    """What overlaps is one; oldest first."""
     merged: list[Incident] = []
-    for incident in found:
+    for incident in sorted(found, key=lambda i: i.from_ms):
         last = merged[-1] if merged else None
         if last is not None and (last.to_ms is None or incident.from_ms <= last.to_ms):
             merged[-1] = _joined(last, incident)
         else:
             merged.append(incident)
-    return merged[::-1]
+    return merged
+
+
+def _outside(incident: Incident, outages: Iterable[Incident]) -> Incident | None:
+    """What is left of one in part behind the outage in which it began; None when nothing is."""
+    for outage in outages:
+        if outage.from_ms <= incident.from_ms and (outage.to_ms is None or incident.from_ms <= outage.to_ms):
+            if outage.to_ms is None or (incident.to_ms is not None and incident.to_ms <= outage.to_ms):
+                return None
+            return replace(incident, from_ms=outage.to_ms)
+    return incident
 
 
 def _joined(one: Incident, other: Incident) -> Incident:
     """The gap of a reconnect knows to the millisecond what the look every few seconds sees roughly."""
     ends = (one.to_ms, other.to_ms)
-    told = next((i for i in (one, other) if i.symbols is None), one)
+    told = next((i for i in (one, other) if i.symbols is None), max(one, other, key=lambda i: i.symbols or 0))
     return replace(
         told,
         from_ms=min(one.from_ms, other.from_ms),
         to_ms=None if None in ends else max(end for end in ends if end is not None),
-        is_outage=one.is_outage or other.is_outage,
     )
 
 

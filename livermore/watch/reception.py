@@ -9,11 +9,13 @@ from exchanges import observed, registry
 from exchanges.lifecycle import State
 from exchanges.models import Exchange
 from livermore.core.gap import Cause
+from livermore.watch import activity
 from livermore.watch.models import STOPPED, Reception
 
 SILENT_MS = 10_000
 """No frame for so long is an outage; shorter ones are told by the gaps that each reconnect leaves."""
 KEPT_MS = 40 * 86_400_000
+_UNTOLD = "connected, and no frame comes"
 _BY_WISH = frozenset({State.IDLE, State.PAUSED, State.DRAINING})
 
 
@@ -43,6 +45,10 @@ def _received(exchange: Exchange, newest: Reception | None, last_ms: int, since_
             newest.save(update_fields=["to_ms", "looked_ms"])
             return
         newest.cause = newest.cause or "nobody looked: no worker ran, or the stores were away"
+        if newest.cause == _UNTOLD:
+            # Why it was silent is often known only when the connection is given up, just before data is back.
+            later = [e.detail for e in activity.failures(exchange) if e.detail and e.at_ms > newest.to_ms]
+            newest.cause = (later[-1] if later else _UNTOLD)[:300]
         newest.save(update_fields=["cause"])
     before_ms = newest.to_ms if newest is not None else 0
     began_ms = since_ms if before_ms < since_ms <= last_ms else last_ms
@@ -71,7 +77,7 @@ def _silent(newest: Reception, said: Mapping[str, str], last_ms: int, now_ms: in
     newest.to_ms, newest.looked_ms = max(newest.to_ms, last_ms), now_ms
     if not newest.cause and said.get("state") in _BY_WISH:
         newest.ended = STOPPED
-    elif not newest.cause and now_ms - newest.to_ms > SILENT_MS:
+    elif newest.cause in ("", _UNTOLD) and now_ms - newest.to_ms > SILENT_MS:
         newest.cause = _why(said)[:300]
     newest.save(update_fields=["to_ms", "looked_ms", "ended", "cause"])
 
@@ -79,7 +85,7 @@ def _silent(newest: Reception, said: Mapping[str, str], last_ms: int, now_ms: in
 def _why(said: Mapping[str, str]) -> str:
     if not said:
         return "its stream host no longer reports"
-    return said.get("reason") or f"{said.get('state') or 'unknown'}, and no frame comes"
+    return said.get("reason") or _UNTOLD
 
 
 def forget(now_ms: int) -> None:

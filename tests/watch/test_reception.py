@@ -13,7 +13,9 @@ from django.test import Client
 
 from candles.models import Gap
 from candles.services import repair
+from exchanges import observed
 from exchanges.models import Exchange
+from exchanges.observed import Change
 from exchanges.stream import CLOCK_MARGIN_NS
 from livermore.watch import incidents, reception
 from livermore.watch.models import Reception
@@ -155,6 +157,37 @@ def test_the_gap_of_a_reconnect_is_an_incident_without_its_margins() -> None:
     assert (incident.from_ms - BEGIN_MS, (incident.to_ms or 0) - BEGIN_MS) == (100_000, 103_000)
     assert (incident.symbols, incident.is_outage) == (2, True)
     assert run.uptime() == pytest.approx(1 - 3 / 300, abs=0.001)
+
+
+def test_what_one_symbol_misses_longer_is_told_apart_and_costs_no_uptime() -> None:
+    for name in ("A-B", "C-B", "D-B"):
+        builders.symbol(Exchange.objects.get(pk=SLUG), name, rank=1, tier=1)
+    run = Watched()
+    run.passes(100)
+    run.passes(40, reason="", state="degraded")
+    run.passes(100)
+    Gap.objects.create(
+        exchange=run.row, symbol="A-B", cause="disconnect", connection="x",
+        from_ns=(BEGIN_MS + 90_000) * 1_000_000, to_ns=(BEGIN_MS + 160_000) * 1_000_000,
+    )  # fmt: skip
+    whole, part = sorted(run.incidents(), key=lambda i: not i.is_outage)
+    assert (part.symbols, (part.to_ms or 0) - BEGIN_MS) == (1, 160_000 - 5_000)
+    assert (whole.to_ms or 0) - whole.from_ms == pytest.approx(40_000, abs=5_000)
+    assert run.uptime() == pytest.approx(200 / 240, abs=0.025)
+
+
+def test_why_it_was_silent_may_be_known_only_at_its_end() -> None:
+    run = Watched()
+    run.passes(100)
+    run.passes(30)  # connected
+    run.passes(30, is_gone=False, state="degraded")
+    (open_one,) = run.incidents()
+    assert open_one.cause == "connected, and no frame comes"
+    edge = Change(SLUG, "streaming", "closed", "backing_off", "stream", "no pong within 10 s", "h", 1, run.now_ms)
+    observed.announce(edge)
+    run.passes(30)
+    (closed,) = run.incidents()
+    assert closed.cause == "no pong within 10 s"
 
 
 def test_three_cuts_of_a_real_socket_are_three_incidents(admin_client: Client) -> None:
