@@ -45,7 +45,7 @@ env = environ.Env(
     SPOOL_MAX_MB=(int, 2048),
     # JSON: for how many days candles of a timeframe stay in the database; those it does not name stay for ever.
     CANDLE_DAYS=(dict, {"5m": 400}),
-    # For how many days closed signals stay in the database; the scoreboard looks back thirty.
+    # For how many days closed signals, and alerts, stay in the database; the scoreboard looks back thirty.
     SIGNAL_DAYS=(int, 400),
     # JSON: alerts on MACD-V, {"levels": [150, …], "rearm_band": 10, "timeframes": ["5m", …], "needs_converged": true}.
     ALERT_RULES=(dict, {}),

@@ -1,4 +1,4 @@
-"""How long candles and signals are kept: old ones leave the table in portions that no writer has to wait for."""
+"""How long candles, signals and alerts are kept: old ones leave in portions that no writer has to wait for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
+from candles.models import Alert as AlertRow
 from candles.models import Candle as CandleRow
 from candles.models import Signal as SignalRow
 from livermore.core.candle import Timeframe
@@ -40,7 +41,7 @@ def kept_days() -> Mapping[Timeframe, int]:
 
 
 def retire(now_ms: int) -> int:
-    """Delete candles and closed signals that are older than they are kept, `MOST` at a time; how many that were.
+    """Delete candles, closed signals and alerts older than they are kept, `MOST` at a time; how many that were.
 
     The hot window is left alone: it holds the newest, however old these are.
     """
@@ -56,8 +57,9 @@ def retire(now_ms: int) -> int:
                 left -= gone
     before_ms = now_ms - settings.SIGNAL_DAYS * _DAY_MS
     ended = SignalRow.objects.filter(closed_ms__isnull=False, opened_ms__lt=before_ms).order_by("opened_ms")
-    while left > 0 and (gone := _delete(ended, min(CHUNK, left))):
-        left -= gone
+    for rows in (ended, AlertRow.objects.filter(raised_ms__lt=before_ms).order_by("pk")):
+        while left > 0 and (gone := _delete(rows, min(CHUNK, left))):
+            left -= gone
     if left < MOST:
         event(log, "candles.retired", rows=MOST - left)
     return MOST - left

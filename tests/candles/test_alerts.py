@@ -13,7 +13,7 @@ from candles import window
 from candles.indicators import macdv
 from candles.indicators.bars import Bars
 from candles.models import Alert, AlertMemory
-from candles.services import alerts, indicators, intrabar, rebuild
+from candles.services import alerts, indicators, intrabar, rebuild, retention
 from candles.services.alert_event import Looked
 from candles.services.record import Closed, record
 from exchanges.models import Exchange
@@ -318,3 +318,14 @@ def test_a_gapped_bar_raises_its_alert_once_it_is_whole(toy, redis_state):
     assert told(redis_state) == []
     close([candle(CALM, "92.50", quality=Quality.PROVEN)])
     assert labels(redis_state) == [(0, "level_-150")]
+
+
+def test_alerts_are_kept_as_long_as_signals(toy, redis_state, settings):
+    settings.SIGNAL_DAYS, day_ms = 30, 86_400_000
+    close(calm())
+    close([candle(CALM, "92.50")])
+    raised_ms = Alert.objects.get().raised_ms
+    retention.retire(raised_ms + 30 * day_ms)
+    assert Alert.objects.count() == 1
+    retention.retire(raised_ms + 30 * day_ms + 1)
+    assert Alert.objects.count() == 0
