@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,7 @@ def test_a_field_that_no_schema_has_is_told_once_each(redis_state):
 
 def test_what_did_not_fit_is_counted_with_its_age_and_forgotten_after_a_quiet_day(redis_state):
     ingest.ingest(body([renamed(1), renamed(2)]))
+    time.sleep(0.002)  # ages are told in milliseconds
     ingest.ingest(body([b"<html>"], number=1))
     (found,) = drift.of(["binance"])
     assert {one.what: one.count for one in found.rejected} == {NO_P: 2, "not JSON": 1}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from exchanges.simulator import Simulation
+from tests.support.waiting import LENIENCE
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def simulated(*venues: str, **options: Any) -> Iterator[Running]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(30), "the simulation did not start"
+    assert ready.wait(LENIENCE * 30), "the simulation did not start"
     if trouble:
         raise trouble[0]
     try:
