@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+from candles.models import QuarantinedBatch
 from exchanges.state import state_redis, unavailable
 from exchanges.venue import TradeIds, Venue
 from livermore.core import keys
@@ -78,7 +79,8 @@ def lost(exchange: str, now_ms: int) -> list[Gap]:
     gaps = []
     for member in client.zrangebyscore(keys.missing(exchange), "-inf", overdue):
         connection, number, from_ns, to_ns = member.decode().split("|")
-        if not client.getbit(keys.batches(exchange, connection), int(number)):
+        came = client.getbit(keys.batches(exchange, connection), int(number))
+        if not came and not _is_quarantined(exchange, connection, int(number)):
             gaps.append(
                 Gap(exchange, int(from_ns) - MARGIN_NS, int(to_ns) + MARGIN_NS, Cause.BATCH, (), connection)
             )
@@ -87,3 +89,8 @@ def lost(exchange: str, now_ms: int) -> list[Gap]:
         if int(stored.split(b"|")[1]) // 1_000_000 < now_ms - FORGET_MS:
             client.hdel(keys.arrived(exchange), connection)
     return gaps
+
+
+def _is_quarantined(exchange: str, connection: str, number: int) -> bool:
+    """Did it come, and was it set aside? Then it is a gap already."""
+    return QuarantinedBatch.objects.filter(exchange=exchange, connection=connection, number=number).exists()

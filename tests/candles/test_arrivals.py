@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from candles.services import arrivals, ingest
+from candles.services import arrivals, ingest, quarantine
 from exchanges import registry, wire
 from livermore.core import keys
 from livermore.core.frame import FrameBatch
@@ -46,6 +46,14 @@ def test_a_number_that_never_comes_becomes_one_gap_around_its_time():
 def test_a_number_that_comes_late_is_no_gap():
     for number in (0, 2, 1):
         arrive(number)
+    assert arrivals.lost("binance", OVERDUE_MS) == []
+
+
+def test_a_number_that_was_set_aside_is_no_second_gap():
+    for number in (0, 2):
+        arrive(number)
+    (gap,) = quarantine.set_aside(wire.pack(FrameBatch("binance", "c", 1, 1, (b"?",), ((1, 1),))), "odd", 3)
+    assert gap.cause is Cause.BATCH
     assert arrivals.lost("binance", OVERDUE_MS) == []
 
 
