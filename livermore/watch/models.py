@@ -11,13 +11,14 @@ class Reception(models.Model):
     """Data of an exchange came without a longer pause in `[from_ms, to_ms]`, our clock, ms UTC.
 
     `ended` is `stopped` where somebody stopped or paused it then; empty while data comes, and where it ceased
-    unasked, of which `cause` tells why. `looked_ms`: when the stream was last looked at.
+    unasked, of which `cause` tells why. `looked_ms`: when the stream was last looked at; `epoch`: of its lease then.
     """
 
     exchange = models.ForeignKey("exchanges.Exchange", models.CASCADE)
     from_ms = models.BigIntegerField()
     to_ms = models.BigIntegerField()
     looked_ms = models.BigIntegerField()
+    epoch = models.BigIntegerField(null=True)
     ended = models.CharField(max_length=8, blank=True)
     cause = models.CharField(max_length=300, blank=True)
 

@@ -15,6 +15,8 @@ from livermore.watch.models import STOPPED, Reception
 SILENT_MS = 10_000
 """No frame for so long is an outage; shorter ones are told by the gaps that each reconnect leaves."""
 KEPT_MS = 40 * 86_400_000
+_SUCCEEDED = "its stream host ended without leave, and another went on"
+_UNWATCHED = "nobody looked: no worker ran, or the stores were away"
 _UNTOLD = "connected, and no frame comes"
 _BY_WISH = frozenset({State.IDLE, State.PAUSED, State.DRAINING})
 
@@ -30,21 +32,25 @@ def look(exchange: Exchange, said: Mapping[str, str], now_ms: int) -> None:
     newest = Reception.objects.filter(exchange=exchange).order_by("-from_ms").first()
     last_ms, since_ms = int(said.get("last_frame_ms") or 0), int(said.get("since_ms") or 0)
     if last_ms > now_ms - SILENT_MS and said.get("state") not in _BY_WISH:
-        _received(exchange, newest, last_ms, since_ms, now_ms)
+        epoch = int(said["epoch"]) if said.get("epoch") else None
+        _received(exchange, newest, (last_ms, since_ms, epoch), now_ms)
     elif newest is not None and not newest.ended:
         _silent(newest, said, last_ms, now_ms)
 
 
-def _received(exchange: Exchange, newest: Reception | None, last_ms: int, since_ms: int, now_ms: int) -> None:
+def _received(exchange: Exchange, newest: Reception | None, told: tuple[int, int, int | None], now_ms: int) -> None:
+    """`told`: the last frame, since when every connection streams (ms UTC, 0: not yet), and the epoch."""
+    last_ms, since_ms, epoch = told
     if newest is not None and not newest.ended:
-        was_away = bool(newest.cause) or _began_anew(newest, last_ms, since_ms)
+        was_succeeded = None not in (epoch, newest.epoch) and epoch != newest.epoch
+        was_away = bool(newest.cause) or _began_anew(newest, last_ms, since_ms, was_succeeded=was_succeeded)
         if was_away is None:
             return
         if not was_away:
-            newest.to_ms, newest.looked_ms = max(newest.to_ms, last_ms), now_ms
-            newest.save(update_fields=["to_ms", "looked_ms"])
+            newest.to_ms, newest.looked_ms, newest.epoch = max(newest.to_ms, last_ms), now_ms, epoch
+            newest.save(update_fields=["to_ms", "looked_ms", "epoch"])
             return
-        newest.cause = newest.cause or "nobody looked: no worker ran, or the stores were away"
+        newest.cause = newest.cause or (_SUCCEEDED if was_succeeded else _UNWATCHED)
         if newest.cause == _UNTOLD:
             # Why it was silent is often known only when the connection is given up, just before data is back.
             later = [e.detail for e in activity.failures(exchange) if e.detail and e.at_ms > newest.to_ms]
@@ -52,20 +58,20 @@ def _received(exchange: Exchange, newest: Reception | None, last_ms: int, since_
         newest.save(update_fields=["cause"])
     before_ms = newest.to_ms if newest is not None else 0
     began_ms = since_ms if before_ms < since_ms <= last_ms else last_ms
-    found = {"to_ms": last_ms, "looked_ms": now_ms}
+    found = {"to_ms": last_ms, "looked_ms": now_ms, "epoch": epoch}
     Reception.objects.get_or_create(exchange=exchange, from_ms=began_ms, defaults=found)
 
 
-def _began_anew(newest: Reception, last_ms: int, since_ms: int) -> bool | None:
-    """Was data away for long although no look saw that? None: not known before every connection streams.
+def _began_anew(newest: Reception, last_ms: int, since_ms: int, *, was_succeeded: bool) -> bool | None:
+    """Was data away although no look saw that? None: not known before every connection streams.
 
     A look may come late, or not for hours. The stream says since when it was not interrupted, and each reconnect leaves
     a gap; where neither explains the time, nothing ran.
     """
-    if last_ms - newest.to_ms <= SILENT_MS:
+    if not was_succeeded and last_ms - newest.to_ms <= SILENT_MS:
         return False
-    if not since_ms:
-        return None
+    if not since_ms or was_succeeded:
+        return was_succeeded if since_ms else None
     if since_ms - newest.to_ms <= SILENT_MS:
         return False
     between = {"to_ns__gt": newest.to_ms * 1_000_000, "to_ns__lte": (since_ms + 2 * SILENT_MS) * 1_000_000}

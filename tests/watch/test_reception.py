@@ -43,6 +43,7 @@ class Watched:
         self.row = Exchange.objects.get(pk=SLUG)
         self.now_ms = BEGIN_MS
         self.last_ms = self.since_ms = 0
+        self.epoch = 1
 
     def passes(self, seconds: float, state: str = "streaming", reason: str = "", *, is_gone: bool = False) -> None:
         """Data comes while it streams; else nothing does, for that reason."""
@@ -55,7 +56,7 @@ class Watched:
                 self.last_ms = self.now_ms
             said = {
                 "state": state, "reason": reason, "last_frame_ms": str(self.last_ms),
-                "since_ms": str(self.since_ms) if state == "streaming" else "",
+                "since_ms": str(self.since_ms) if state == "streaming" else "", "epoch": str(self.epoch),
             }  # fmt: skip
             reception.look(self.row, GONE if is_gone else said, self.now_ms)
 
@@ -134,6 +135,17 @@ def test_a_stream_that_began_anew_while_nobody_looked_was_away_unless_its_gaps_e
     (found,) = run.incidents()
     assert ("nobody looked" in found.cause) is not is_reconnect
     assert (found.to_ms or 0) - found.from_ms == pytest.approx(2_000 if is_reconnect else 600_000, abs=5_000)
+
+
+def test_a_host_that_is_killed_and_succeeded_between_two_looks_was_away() -> None:
+    run = Watched()
+    run.passes(60)
+    run.now_ms += 4_000
+    run.epoch += 1
+    run.passes(60)
+    (found,) = run.incidents()
+    assert "ended without leave" in found.cause
+    assert (found.to_ms or 0) - found.from_ms == pytest.approx(4_000, abs=100)
 
 
 def test_frames_that_come_before_every_connection_streams_are_no_outage() -> None:
