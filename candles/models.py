@@ -154,7 +154,8 @@ class Mismatch(models.Model):
 class Signal(models.Model):
     """A cross-exchange event, from opening to outcome. `event` is the newest public form.
 
-    `peak_bps`, `mfe_bps` and `mae_bps` are known once it is closed: what the scoreboard is computed from.
+    `opening` is its first form: what caused it. `peak_bps`, `mfe_bps` and `mae_bps` are known once it is closed:
+    what the scoreboard is computed from.
     """
 
     event_id = models.UUIDField(primary_key=True)
@@ -175,6 +176,7 @@ class Signal(models.Model):
     mfe_bps = models.FloatField(null=True)
     mae_bps = models.FloatField(null=True)
     event = models.JSONField()
+    opening = models.JSONField(null=True)
 
     class Meta:
         db_table = "signals"

@@ -55,6 +55,7 @@ def _row(of: Event) -> None:
             "mfe_bps": best,
             "mae_bps": worst,
             "event": of,
+            **({"opening": of} if of["phase"] == Phase.OPENED else {}),
         },
     )
 
