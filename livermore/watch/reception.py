@@ -13,7 +13,7 @@ from livermore.watch import activity
 from livermore.watch.models import STOPPED, Reception
 
 SILENT_MS = 10_000
-"""No frame for so long is an outage; shorter ones are told by the gaps that each reconnect leaves."""
+"""No frame for so long is an outage unless the market is quiet; gaps of reconnects tell shorter ones."""
 KEPT_MS = 40 * 86_400_000
 _SUCCEEDED = "its stream host ended without leave, and another went on"
 _UNWATCHED = "nobody looked: no worker ran, or the stores were away"
@@ -83,9 +83,16 @@ def _silent(newest: Reception, said: Mapping[str, str], last_ms: int, now_ms: in
     newest.to_ms, newest.looked_ms = max(newest.to_ms, last_ms), now_ms
     if not newest.cause and said.get("state") in _BY_WISH:
         newest.ended = STOPPED
-    elif newest.cause in ("", _UNTOLD) and now_ms - newest.to_ms > SILENT_MS:
+    elif newest.cause in ("", _UNTOLD) and now_ms - newest.to_ms > SILENT_MS and not _is_quiet(said, now_ms):
         newest.cause = _why(said)[:300]
     newest.save(update_fields=["to_ms", "looked_ms", "ended", "cause"])
+
+
+def _is_quiet(said: Mapping[str, str], now_ms: int) -> bool:
+    """Is it a quiet market? The host, which knows each symbol's own pauses and asks by REST, misses nothing of most."""
+    is_told = int(said.get("updated_ms") or 0) > now_ms - SILENT_MS and said.get("state") == State.STREAMING
+    wanted, receiving = int(said.get("wanted") or 0), int(said.get("receiving") or 0)
+    return is_told and 0 < wanted <= 2 * receiving
 
 
 def _why(said: Mapping[str, str]) -> str:

@@ -102,6 +102,25 @@ def test_what_was_wished_is_no_outage_and_no_time_to_run(state: str) -> None:
     assert run.uptime() == 1.0
 
 
+def test_a_quiet_market_is_no_outage_and_one_that_turns_out_silent_was_from_its_last_frame_on() -> None:
+    run = Watched()
+    run.passes(60)
+    last_ms = run.last_ms
+
+    def quiet(seconds: int, receiving: int) -> None:
+        for _ in range(0, seconds, LOOK_S):
+            run.now_ms += LOOK_S * 1000
+            told = {"state": "streaming", "last_frame_ms": run.last_ms, "since_ms": run.since_ms, "wanted": 10}
+            said = {**told, "receiving": receiving, "updated_ms": run.now_ms, "epoch": 1}
+            reception.look(run.row, {name: str(value) for name, value in said.items()}, run.now_ms)
+
+    quiet(40, receiving=9)
+    assert run.incidents() == []
+    quiet(10, receiving=2)
+    (silent,) = run.incidents()
+    assert (silent.from_ms, silent.to_ms) == (last_ms, None)
+
+
 def test_an_exchange_that_never_ran_has_no_uptime() -> None:
     run = Watched()
     run.passes(60, "idle")
