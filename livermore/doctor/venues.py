@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from statistics import median
 from urllib.parse import urlsplit
 
@@ -15,13 +15,13 @@ from django.conf import settings
 
 from exchanges import geo, observed, registry, services
 from exchanges.clock import CALLS, KNOWN_FOR_MS, Call, Estimate, estimate, resolution_ms
+from exchanges.metadata import GEO_RULES_LAST_DAYS
 from exchanges.models import Exchange
 from livermore.core.errors import LivermoreError, StoreUnavailable
 from livermore.doctor import rtt
 from livermore.doctor.finding import Finding, fail, ok, skip, warn
 from livermore.doctor.stores import clock
 
-RULES_KEPT = timedelta(days=180)
 ANSWER_WITHIN_S = 12.0
 """All exchanges are asked at once; who has not answered by then does not."""
 
@@ -42,7 +42,7 @@ def geography(*, is_offline: bool) -> Iterator[Finding]:
         if geo.is_loopback(row.endpoint()):
             continue
         age = date.today() - row.geo_verified_at if row.geo_verified_at else None  # noqa: DTZ011 (a day, not a time)
-        if age is None or age > RULES_KEPT:
+        if age is None or age.days > GEO_RULES_LAST_DAYS:
             says = f"its rule was last looked at {f'{age.days} days ago' if age else 'never'}"
             yield warn(f"{name}.age", says, f"compare with {row.geo_source_url or row.terms_url}, correct in the admin")
 
