@@ -17,6 +17,7 @@ from exchanges.simulation.stage import Options
 from livermore.core import keys
 from livermore.core.candle import Timeframe
 from symbols import services as symbols
+from symbols import tier1
 from symbols.models import ExchangeSymbol
 from tests.support.simulation import simulated
 
@@ -35,7 +36,7 @@ def broker(market, redis_state, settings):
     settings.EXCHANGE_ENDPOINTS = market.endpoints
     Exchange.objects.filter(pk=AT).update(rest_weight=1_000_000, tier1_size=3)
     symbols.sync(AT, rest(AT))
-    symbols.refresh_tier1(AT, rest(AT))
+    tier1.refresh(AT, rest(AT))
     with redis.Redis.from_url(settings.CELERY_BROKER_URL) as client:
         yield client
 
