@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
-from math import inf, log2
+from collections.abc import Mapping
+from math import log2
 
 STEPS = 16
 """Bins per doubling: 4.4 % of the age, whatever its size."""
 _MOST = 440
-NONE: Counter[int] = Counter()
-"""No age at all."""
 
 
 def bin_of(age_ms: float) -> int:
@@ -46,21 +43,3 @@ def packed(counted: Mapping[int, int]) -> str:
 def unpacked(text: str) -> Counter[int]:
     """What `packed` gave."""
     return Counter({int(number): int(count) for number, _, count in (part.partition(":") for part in text.split())})
-
-
-def quantile_below(counted: Mapping[float, float], share: float) -> float | None:
-    """The same of counts by upper bound (ms, ascending from 0): None without any, or where it has no upper bound."""
-    wanted = share * sum(counted.values())
-    if wanted <= 0:
-        return None
-    passed = 0.0
-    for low, high in pairwise(_bounds(counted)):
-        count = counted.get(high, 0.0)
-        if count and passed + count >= wanted:
-            return None if high == inf else round(low + (high - low) * (wanted - passed) / count, 1)
-        passed += count
-    return None
-
-
-def _bounds(counted: Iterable[float]) -> list[float]:
-    return [0.0, *sorted(counted)]

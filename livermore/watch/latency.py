@@ -1,17 +1,15 @@
 """Latency of the same symbol across exchanges: sampled from what workers leave in Redis, summed up for page and API.
 
-Nothing is added where trades pass: quotes hold both clocks already, workers count how long batches take, and trails
-hold a price a second.
+Nothing is added where trades pass: quotes hold the venue's clock, ours and when they were shown, and trails a price
+a second.
 """
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exchanges import tally
 from exchanges.clock import KNOWN_FOR_MS, Estimate
 from exchanges.state import state_redis, unavailable
 from livermore.core import keys
@@ -19,7 +17,7 @@ from livermore.watch import ages
 
 FORGOTTEN_MS = 30_000
 """A quote that came longer ago than this is not looked at: it was seen, or nobody looked then."""
-_ALL, _SAMPLED, _DELAYS = "all", "sampled", ""
+_ALL, _SAMPLED = "all", "sampled"
 _P50, _P95 = 0.5, 0.95
 
 
@@ -48,12 +46,14 @@ WINDOWS: Mapping[str, Window] = {"1h": Window(300, 12), "24h": Window(3600, 24)}
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The newest of a market: the venue's time and ours (ms UTC)."""
+    """The newest of a market: the venue's time, when its frame came, and when it was shown, None where that is not told
+    (ms UTC)."""
 
     exchange: str
     symbol: str
     time_ms: int
     received_ms: int
+    shown_ms: int | None = None
 
 
 @unavailable()
@@ -66,8 +66,9 @@ def _quotes(found: Mapping[bytes, bytes]) -> list[Quote]:
     told = []
     for name, text in found.items():
         exchange, _, symbol = name.decode().partition("|")
-        _, time_ms, received_ms, *_ = text.split(b"|")
-        told.append(Quote(exchange, symbol, int(time_ms), int(received_ms)))
+        _, time_ms, received_ms, _, _, *origin = text.split(b"|")
+        shown_ms = int(origin[1]) if len(origin) > 1 else None
+        told.append(Quote(exchange, symbol, int(time_ms), int(received_ms), shown_ms))
     return told
 
 
@@ -97,41 +98,36 @@ def sample(now_ms: int) -> int:
     for quote in (quote for found in pipe.execute() for quote in _quotes(found)):
         if quote.received_ms > now_ms - FORGOTTEN_MS:
             heard[quote.exchange].append(quote)
-    delays = _delays() if heard else {}
-    return sum(_add(exchange, its, delays.get(exchange, {}), now_ms) for exchange, its in heard.items())
+    return sum(_add(exchange, its, now_ms) for exchange, its in heard.items())
 
 
-def _add(exchange: str, heard: list[Quote], delays: Mapping[float, float], now_ms: int) -> int:
+def _add(exchange: str, heard: list[Quote], now_ms: int) -> int:
     known = clock(exchange, now_ms)
     offset_ms = known.proven_ms if known else 0.0
     counted = 0
     for window in WINDOWS.values():
         key = window.key(exchange, window.slot(now_ms))
-        pipe = state_redis().pipeline(transaction=False)
-        pipe.hmget(key, *(quote.symbol for quote in heard))
-        pipe.hsetnx(key, _DELAYS, json.dumps(delays))
-        pipe.expire(key, window.slot_s * (window.slots + 1))
-        stored = pipe.execute()[0]
+        stored = state_redis().hmget(key, *(quote.symbol for quote in heard))
         fresh = {}
         for quote, text in zip(heard, stored, strict=True):
-            seen_ms, _, bins = (text or b"0;").decode().partition(";")
-            if quote.received_ms > int(seen_ms):
-                histogram = ages.unpacked(bins)
-                histogram[ages.bin_of(quote.received_ms - quote.time_ms + offset_ms)] += 1
-                fresh[quote.symbol] = f"{quote.received_ms};{ages.packed(histogram)}"
+            seen_ms, network, processing = _kept(text)
+            if quote.received_ms > seen_ms:
+                network[ages.bin_of(quote.received_ms - quote.time_ms + offset_ms)] += 1
+                if quote.shown_ms is not None:
+                    processing[ages.bin_of(quote.shown_ms - quote.received_ms)] += 1
+                fresh[quote.symbol] = f"{quote.received_ms};{ages.packed(network)};{ages.packed(processing)}"
         if fresh:
-            state_redis().hset(key, mapping=fresh)
+            pipe = state_redis().pipeline(transaction=False)
+            pipe.hset(key, mapping=fresh).expire(key, window.slot_s * (window.slots + 1))
+            pipe.execute()
         counted = max(counted, len(fresh))
     return counted
 
 
-def _delays() -> dict[str, dict[float, float]]:
-    """By exchange: how many batches took at most so long (ms; inf: longer) from receipt until shown, ever."""
-    found: dict[str, dict[float, float]] = defaultdict(dict)
-    for (name, *labels), count in tally.told().items():
-        if name == tally.INGEST_DELAY.name and len(labels) == 3 and labels[1] == tally.BELOW:
-            found[labels[0]][float(labels[2]) * 1000] = count
-    return found
+def _kept(text: bytes | None) -> tuple[int, Counter[int], Counter[int]]:
+    """Of a market in a slot: when the newest quote came that is in, network ages, processing ages."""
+    seen_ms, network, processing = (text or b"0;;").decode().split(";")
+    return int(seen_ms), ages.unpacked(network), ages.unpacked(processing)
 
 
 # ---- summing up ----------------------------------------------------------------------------------
@@ -141,7 +137,7 @@ def _delays() -> dict[str, dict[float, float]]:
 class Ages:
     """Of a market in a window. Ages in ms: `network` from the venue's match to our socket, its clock put right as far
     as `uncertainty_ms` allows (None: its clock is not known, and was taken as right); `processing` from the socket
-    until shown, of all batches of its exchange. `samples` is how many quotes, `batches` how many batches."""
+    until shown. `samples` is how many quotes were looked at."""
 
     exchange: str
     symbol: str
@@ -152,7 +148,6 @@ class Ages:
     clock_offset_ms: float | None
     processing_p50_ms: float | None
     processing_p95_ms: float | None
-    batches: int
     newest_ms: int
 
 
@@ -166,30 +161,19 @@ def summed(markets: Iterable[Quote], window: Window, now_ms: int) -> list[Ages]:
         for slot in slots:
             pipe.hget(window.key(quote.exchange, slot), quote.symbol)
     answers = iter(pipe.execute())
-    delays = {exchange: _processing(exchange, window, slots) for exchange in {q.exchange for q in wanted}}
-    clocks = {exchange: clock(exchange, now_ms) for exchange in delays}
+    clocks = {exchange: clock(exchange, now_ms) for exchange in {quote.exchange for quote in wanted}}
     told = []
     for quote in wanted:
-        histogram = sum((ages.unpacked((next(answers) or b"").decode().partition(";")[2]) for _ in slots), ages.NONE)
-        known, processing = clocks[quote.exchange], delays[quote.exchange]
+        network, processing = Counter[int](), Counter[int]()
+        for _ in slots:
+            _, more_network, more_processing = _kept(next(answers))
+            network.update(more_network)
+            processing.update(more_processing)
+        known = clocks[quote.exchange]
         told.append(Ages(
-            quote.exchange, quote.symbol, histogram.total(),
-            ages.quantile_ms(histogram, _P50), ages.quantile_ms(histogram, _P95),
+            quote.exchange, quote.symbol, network.total(),
+            ages.quantile_ms(network, _P50), ages.quantile_ms(network, _P95),
             round(known.uncertainty_ms, 1) if known else None, round(known.offset_ms, 1) if known else None,
-            ages.quantile_below(processing, _P50), ages.quantile_below(processing, _P95),
-            round(sum(processing.values())), quote.received_ms,
+            ages.quantile_ms(processing, _P50), ages.quantile_ms(processing, _P95), quote.received_ms,
         ))  # fmt: skip
     return told
-
-
-def _processing(exchange: str, window: Window, slots: Iterable[int]) -> dict[float, float]:
-    """What batches took since the window's first slot that was looked at."""
-    pipe = state_redis().pipeline(transaction=False)
-    for slot in slots:
-        pipe.hget(window.key(exchange, slot), _DELAYS)
-    first = next((json.loads(text) for text in pipe.execute() if text is not None), {})
-    before = {float(bound): float(count) for bound, count in first.items()}
-    now = _delays().get(exchange, {})
-    if any(now.get(bound, 0) < count for bound, count in before.items()):
-        before = {}  # the count began anew
-    return {bound: count - before.get(bound, 0.0) for bound, count in now.items()}
