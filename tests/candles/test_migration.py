@@ -219,6 +219,24 @@ def test_rolled_back_their_keys_have_what_closed_meanwhile(symbols, redis_state)
         run("rollback", AT)
 
 
+def test_where_nothing_is_named_all_that_there_is_is_meant_and_wrong_names_are_one_line(symbols, redis_state):
+    assert "nothing to do" in run("plan")
+    assert "nothing to do" in run("rollback")
+    leave(redis_state, [key(7, AT, BTC)], 2)
+    leave(redis_state, [key(7, AT, BTC)._replace(number=4)], 1)
+    said = run("plan")
+    assert "1 keys of exchange number 4, which no exchange here has, are left alone" in said
+    assert "coinbase (number 1, legacy): 1 keys, 1 of them with 2 bars" in said
+    assert json.loads(run("copy", AT, "--json").splitlines()[-1])["added"] == 2
+    for wrong, accepted in (
+        (("plan", "kraken"), "accepted: binance"),
+        (("copy", AT, "--rate", "x"), "no number of keys"),
+    ):
+        with pytest.raises(CommandError, match=accepted) as told:
+            run(*wrong)
+        assert told.value.returncode == 2
+
+
 def test_nothing_goes_before_its_time(symbols, redis_state):
     old = key(7, AT, BTC)
     leave(redis_state, [old], 5)

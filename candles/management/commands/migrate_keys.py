@@ -55,6 +55,8 @@ class Command(OneLineCommand):
             names = self._exchanges(options["names"], options["action"])
         except InvalidInput as error:
             raise CommandError(str(error), returncode=USAGE) from None
+        if not names:
+            self.stdout.write("nothing to do: Redis holds no candle keys of the predecessor's")
         act: Callable[[str, dict[str, Any]], bool] = getattr(self, f"_{options['action']}")
         try:
             unclean = [name for name in names if not act(name, options)]
