@@ -14,7 +14,18 @@ from exchanges.models import Exchange
 from symbols.models import ExchangeSymbol
 from tests.web import market_data
 
-PAGES = ("/", "/signals/", "/quality/", "/symbols/BTC/", "/exchanges/kucoin/", "/parts/cards/", "/parts/board/")
+PAGES = (
+    "/",
+    "/signals/",
+    "/quality/",
+    "/latency/",
+    "/exchanges/",
+    "/instances/",
+    "/symbols/BTC/",
+    "/exchanges/kucoin/",
+    "/parts/cards/",
+    "/parts/board/",
+)
 
 
 @pytest.mark.parametrize("address", PAGES)
