@@ -13,12 +13,15 @@ STEADY_BPS = 5.0
 
 
 def is_quote_steady(of: View, rates: RatesAgo, span_s: int) -> bool:
-    """Was the worth of its quote known and where its own market was, all this time?"""
+    """Is the worth of its quote known, and was it the same, where its own market was, as far back as it was known?"""
     if of.market.leg.unit == USD:
         return True
     found = [rate_of(of.market.leg, rates(ago)) for ago in range(0, span_s + 1, QUOTE_STEPS_S)]
-    values = [rate.value for rate in found if rate is not None and rate.is_settled]
-    return len(values) == len(found) and 1e4 * (max(values) / min(values) - 1) <= STEADY_BPS
+    known = [rate for rate in found if rate is not None]
+    if found[0] is None or not all(rate.is_settled for rate in known):
+        return False
+    values = [rate.value for rate in known]
+    return 1e4 * (max(values) / min(values) - 1) <= STEADY_BPS
 
 
 def moves_bps(of: View, window_s: int, from_ms: int) -> Iterator[tuple[int, float]]:
