@@ -11,7 +11,7 @@ import pytest
 from livermore.core import keys
 from tests.integration.deployment import VENUES, deploy, start_all, streamed, told
 from tests.support.simulation import simulated
-from tests.support.stack import stack
+from tests.support.stack import Stack, stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -47,6 +47,12 @@ def test_history_and_indicators_are_there_at_once(live):
     running.wait("history and MACD-V of every symbol", is_complete)
 
 
+def signals(running: Stack, kind: str, phase: str) -> list[dict[str, Any]]:
+    """What was published."""
+    found = [json.loads(fields[b"event"]) for _, fields in running.state.xrange(keys.signals_stream())]
+    return [e for e in found if e["kind"] == kind and e["phase"] == phase]
+
+
 def test_a_move_of_the_leader_becomes_a_signal_that_converges(live):
     running, simulation = live
     since = int(running.state.hget(keys.stream("coinbase"), "since_ms"))
@@ -55,9 +61,7 @@ def test_a_move_of_the_leader_becomes_a_signal_that_converges(live):
     simulation.call(simulation.simulation.move, "BTC", 60.0, over_s=2.0, lags_s={"coinbase": 0.0, "*": 8.0})
 
     def events(phase: str) -> list[dict[str, Any]]:
-        entries = running.state.xrange(keys.signals_stream())
-        found = [json.loads(fields[b"event"]) for _, fields in entries]
-        return [e for e in found if e["base"] == "BTC" and e["direction"] == "up" and e["phase"] == phase]
+        return [e for e in signals(running, "LEADER_MOVE", phase) if e["base"] == "BTC" and e["direction"] == "up"]
 
     opened = running.wait("an opened signal", lambda: events("opened"), 15)
     assert {e["leader"]["exchange"] for e in opened} == {"coinbase"}
@@ -68,6 +72,40 @@ def test_a_move_of_the_leader_becomes_a_signal_that_converges(live):
     running.wait("its outcome", outcome, 60)
     assert outcome() == {"converged"}
     assert {e["event_id"] for e in events("closed")} <= {e["event_id"] for e in events("opened")}
+
+
+def test_a_move_that_all_have_made_is_a_confluence(live):
+    """C1: the same move, once the others had followed."""
+    running, _ = live
+    told = running.wait("a confluence", lambda: signals(running, "CONFLUENCE", "opened"), 30)
+    assert [(e["base"], e["direction"], e["metrics"]["venues"][0]) for e in told] == [("BTC", "up", "coinbase")]
+
+
+def test_a_venue_that_stands_still_while_the_others_move_is_told(live):
+    """V1: and when it trades again, that is told, too."""
+    running, simulation = live
+    simulation.call(simulation.simulation.halt, "binance", "ETH")
+    simulation.call(simulation.simulation.move, "ETH", 90.0, over_s=8.0, lags_s={"coinbase": 0.0, "binance_us": 0.0})
+    stale = lambda phase: [e for e in signals(running, "VENUE_STALE", phase) if e["base"] == "ETH"]  # noqa: E731
+    (opened,) = running.wait("a stale venue", lambda: stale("opened"), 40)
+    assert (opened["follower"]["exchange"], opened["direction"]) == ("binance", "up")
+    simulation.call(simulation.simulation.halt, "binance", "ETH", is_halted=False)
+    running.wait("its return", lambda: stale("closed"), 40)
+
+
+def test_every_signal_can_be_explained_down_to_the_batches(live):
+    """B8: the moments of each hop, and which batch brought each price; here they are all still kept."""
+    running, _ = live
+    kinds = ("LEADER_MOVE", "CONFLUENCE", "VENUE_STALE")
+    opened = [event for kind in kinds for event in signals(running, kind, "opened")[:1]]
+    assert len(opened) == 3
+    for event in opened:
+        said = json.loads(running.manage("explain_signal", event["event_id"], "--json").stdout)
+        whats = [(hop["of"], hop["what"].split(":")[0]) for hop in said["hops"]]
+        steps = ("traded (venue's clock)", "received by the socket", "stored by ingest")
+        assert {(of, what) for of in ("leader", "follower") for what in steps} <= set(whats)
+        assert all(cause["batch"] and cause["is_kept"] for cause in said["causes"])
+        assert "written down and published" in {what for _, what in whats}
 
 
 def test_exchanges_stop_and_the_host_ends_in_good_order(live):
