@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from candles import publish
 from candles.models import Signal as Row
 from candles.services import regimes, scoreboard
 from candles.services.section import Listing
+from candles.signals.evaluation import Kind, Outcome
 from candles.signals.event import Event, Phase
 from livermore.core.symbol import Symbol
 from livermore.logs import event as log_event
@@ -31,10 +32,27 @@ def keep(events: Iterable[Event], listings: Mapping[tuple[str, str], Listing]) -
     return told
 
 
+def close_forgotten(base: str, kinds: Iterable[Kind], remembered: Collection[str], now_ms: int) -> int:
+    """Close what the table calls open and no evaluator remembers: the state Redis has lost it. How many that were.
+
+    Nobody knows how it went, so it is not scored.
+    """
+    is_open = Row.objects.exclude(phase=Phase.CLOSED).filter(base=base, kind__in=map(str, kinds), timeframe="")
+    forgotten = [row for row in is_open.filter(opened_ms__lt=now_ms) if str(row.event_id) not in remembered]
+    ended = {"phase": str(Phase.CLOSED), "outcome": str(Outcome.INVALIDATED), "evaluated_ms": now_ms}
+    unknown = dict.fromkeys(("duration_ms", "peak_remaining_bps", "mfe_bps", "mae_bps"))
+    told = [{**row.event, **ended, **unknown} for row in forgotten]
+    for happening in told:
+        _row(happening)
+        log_event(log, "signal.forgotten", kind=happening["kind"], base=base, event_id=happening["event_id"])
+    publish.signals(told)
+    return len(told)
+
+
 def _row(of: Event) -> None:
     is_closed = of["phase"] == Phase.CLOSED
     measured = ("peak_remaining_bps", "mfe_bps", "mae_bps")
-    peak, best, worst = (float(of[name]) if is_closed else None for name in measured)
+    peak, best, worst = (float(of[name]) if of.get(name) is not None else None for name in measured)
     Row.objects.update_or_create(
         event_id=of["event_id"],
         defaults={
@@ -45,8 +63,8 @@ def _row(of: Event) -> None:
             "leader_id": of["leader"]["exchange"],
             "follower_id": _follower(of).get("exchange"),
             "window_s": of["window_s"],
-            "timeframe": of["timeframe"] or "",
-            "identity": of["identity"],
+            "timeframe": of.get("timeframe") or "",
+            "identity": of.get("identity", ""),
             "opened_ms": of["onset_ms"],
             "closed_ms": of["evaluated_ms"] if is_closed else None,
             "outcome": of.get("outcome", ""),

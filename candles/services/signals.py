@@ -48,7 +48,7 @@ def evaluate(now_ms: int, *, has_open: bool = False) -> int:
     sections = Sections(now_ms) if bases else None
     # The stable coins first: whether they are off their peg is asked by the others.
     ordered = sorted(bases, key=lambda base: (base not in STABLES, base))
-    return sum(_evaluate_base(base, sections) for base in ordered) if sections else 0
+    return sum(_evaluate_base(base, sections, has_open=has_open) for base in ordered) if sections else 0
 
 
 def _open_bases(now_ms: int) -> set[str]:
@@ -59,7 +59,7 @@ def _open_bases(now_ms: int) -> set[str]:
     return set(is_open.order_by().values_list("base", flat=True).distinct())
 
 
-def _evaluate_base(base: str, sections: Sections) -> int:
+def _evaluate_base(base: str, sections: Sections, *, has_open: bool) -> int:
     token = secrets.token_hex(8)
     if not signal_memory.lock(base, token):
         return 0
@@ -69,11 +69,15 @@ def _evaluate_base(base: str, sections: Sections) -> int:
             identity.notice(section)
         told, group = 0, OF_STABLE_COINS if base in STABLES else FAST
         before = signal_memory.states_of([rules.kind for rules in group], base)
+        remembered: set[str] = set()
         for rules in group:
             states, events = evaluate_kind(rules, base, section, sections, before[rules.kind])
             told += len(events)
+            remembered |= {state.active.event_id for state in states.values() if state.active}
             if rules.kind is Kind.VENUE_STALE:
                 section = _frozen(section, states)
+        if has_open:
+            told += signal_record.close_forgotten(base, [rules.kind for rules in group], remembered, section.now_ms)
         return told
     finally:
         signal_memory.unlock(base, token)  # after LOCK_MS it may be another evaluator's

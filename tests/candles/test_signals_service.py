@@ -354,3 +354,15 @@ def test_a_lone_small_trade_is_no_move(redis_state):
         redis_state.hset(keys.quotes("BTC"), "coinbase|BTC-USD", f"{quote}|{worth}|{START_MS}|c:1")
         signals.evaluate(START_MS + 20_800)
         assert {e["reason"] for e in signal_memory.held(9) if e["window_s"] == 15} == reasons
+
+
+def test_what_the_state_store_has_forgotten_is_closed_and_not_scored(redis_state):
+    play(redis_state, LEADER, FOLLOWER, to_s=28)
+    opened = set(lives(published(redis_state)))
+    redis_state.flushdb()
+    assert signals.evaluate(START_MS + 30_000, has_open=True) == len(opened)
+    events = published(redis_state)
+    assert {(e["event_id"], e["phase"], e["outcome"]) for e in events} == {(i, "closed", "invalidated") for i in opened}
+    rows = Signal.objects.filter(pk__in=opened)
+    assert {(row.phase, row.closed_ms, row.peak_bps) for row in rows} == {("closed", START_MS + 30_000, None)}
+    assert signals.evaluate(START_MS + 32_000, has_open=True) == 0
