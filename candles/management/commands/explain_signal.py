@@ -60,8 +60,7 @@ def _lines(found: Explanation) -> list[str]:
     ended = f", {row.outcome} after {(row.duration_ms or 0) / 1000:.1f} s" if row.outcome else ", open"
     lines = [f"{row.kind} {row.base} {row.direction} {row.event_id}{ended}", f"  {event.get('identity', '')}"]
     first = found.hops[0].at_ms
-    for hop in found.hops:
-        lines.append(f"  {_clock(hop.at_ms)} {hop.at_ms - first:+8,} ms  {hop.of:8} {hop.what}")
+    lines += [f"  {_clock(h.at_ms)} {h.at_ms - first:+8,} ms  {h.of:8} {h.what}" for h in found.hops]
     lines += [_cause(cause) for cause in found.causes]
     lines.append(f"  the stream still has {len(found.told)} of its events:")
     for entry, told in found.told[:SHOWN]:
