@@ -28,6 +28,7 @@ KEPT_MS = 90 * incidents.DAY_MS
 MOST = 1_000
 """Entries that one answer tells at most."""
 _NEWEST = 200
+_SEARCHED = 5_000
 _FAILED = frozenset({Event.CLOSED, Event.REFUSED, Event.BLOCKED, Event.LOST, Event.CRASHING, Event.SILENT})
 _ENDED = frozenset({"done", "failed", "expired"})
 
@@ -58,7 +59,7 @@ def entries(exchange: Exchange, *, text: str = "", kind: str = "", limit: int = 
 
     Raises `StoreUnavailable`.
     """
-    found = {entry.key: entry for entry in _stored(exchange, kind)}
+    found = {entry.key: entry for entry in _stored(exchange, kind, _SEARCHED if text else MOST)}
     for entry in (*_edges(exchange), *_commands(exchange), *_edits(exchange), *_incidents(exchange)):
         if not kind or entry.kind == kind:
             found[entry.key] = entry
@@ -68,7 +69,7 @@ def entries(exchange: Exchange, *, text: str = "", kind: str = "", limit: int = 
 
 def failures(exchange: Exchange) -> list[Entry]:
     """The newest edges with which something went wrong, newest first. Raises `StoreUnavailable`."""
-    found = _edges(exchange) or _stored(exchange, EDGE)[:_NEWEST]
+    found = _edges(exchange) or _stored(exchange, EDGE, _NEWEST)
     return [entry for entry in found if entry.what.partition(":")[0] in _FAILED]
 
 
@@ -91,10 +92,10 @@ def _disarmed(value: object) -> object:
 # ---- where it comes from -------------------------------------------------------------------------
 
 
-def _stored(exchange: Exchange, kind: str) -> list[Entry]:
+def _stored(exchange: Exchange, kind: str, limit: int) -> list[Entry]:
     rows = Activity.objects.filter(Q(kind=kind) if kind else Q(), exchange=exchange).order_by("-at_ms")
     names = [field.name for field in fields(Entry)]
-    return [Entry(**values) for values in rows.values(*names)[: 5 * MOST]]
+    return [Entry(**values) for values in rows.values(*names)[:limit]]
 
 
 @unavailable()
