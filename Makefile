@@ -19,7 +19,7 @@ run: $(INSTALLED)
 	@$(PY) manage.py up $(if $(call on,$(LIVE)),--live) $(if $(EXCHANGES),--exchanges $(EXCHANGES)) $(ARGS)
 
 test: $(INSTALLED)
-	@$(PY) -m pytest -m "not services" $(ARGS)
+	@$(PY) -m pytest -m "not services" --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(INSTALLED)
 	@$(PY) -m ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ import redis
 from exchanges.state import state_redis
 from tests.support.redis_server import RedisServer
 
+_SEEDS = pytest.StashKey[list[dict[str, Any]]]()
+
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
@@ -18,6 +21,37 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = RedisServer.start(tmp_path_factory.mktemp("redis"))
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def seeds(request: pytest.FixtureRequest) -> None:
+    """Notes what the migrations have written before a test whose transactions are real: it ends with empty tables.
+
+    Django itself would only run such tests last, which several processes with a part of the tests each do not.
+    """
+    marker = request.node.get_closest_marker("django_db")
+    if "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction")):
+        from django.db import connection
+
+        request.getfixturevalue("transactional_db")
+        made_anew = ("contenttypes.", "auth.permission", "sessions.", "admin.")  # by the flush itself
+        stored = json.loads(connection.creation.serialize_db_to_string())
+        request.node.stash[_SEEDS] = [row for row in stored if not row["model"].startswith(made_anew)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Puts it back when the tables have been emptied."""
+    yield
+    if _SEEDS not in item.stash:
+        return
+    from django.core import serializers
+    from django.db import transaction
+    from pytest_django.plugin import blocking_manager_key
+
+    with item.config.stash[blocking_manager_key].unblock(), transaction.atomic():
+        for row in serializers.deserialize("json", json.dumps(item.stash[_SEEDS])):
+            row.save()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
