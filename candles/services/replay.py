@@ -135,7 +135,8 @@ class Follower:
 def list_symbols(exchange: str, listed: Iterable[Listed]) -> int:
     """Add symbols that the table lacks; how many. What it holds already stays as it is.
 
-    Raises `InvalidInput` for a name that is not canonical.
+    They are Tier 1: what a recording brings is for everybody to see. Raises `InvalidInput` for a name that is not
+    canonical.
     """
     rows = ExchangeSymbol.objects.filter(exchange_id=exchange)
     natives = set(rows.values_list("native", flat=True))
@@ -147,7 +148,7 @@ def list_symbols(exchange: str, listed: Iterable[Listed]) -> int:
             fresh.append(
                 ExchangeSymbol(
                     exchange_id=exchange, native=one.native, base=symbol.base, quote=symbol.quote, name=str(symbol),
-                    quote_precision=one.quote_precision, status="recorded",
+                    quote_precision=one.quote_precision, status="recorded", tier=1,
                 )
             )  # fmt: skip
             trading.add(str(symbol))
