@@ -13,6 +13,7 @@ from ninja.errors import HttpError
 
 from candles.notify import channels
 from candles.notify.models import CAP_PER_HOUR, Channel, Delivery, Rule
+from candles.notify.preview import DAYS, preview
 from livermore.core.errors import InvalidInput
 from livermore.web.api.errors import Forbidden
 from livermore.web.observed import now_ms
@@ -105,6 +106,26 @@ def add_rule(request: HttpRequest, body: RuleBody) -> Status:
     return Status(201, _rule(_store(request, Rule(user=request.user), body)))
 
 
+@router.post("/rules/preview")
+def preview_rule(
+    request: HttpRequest, body: RuleBody, days: Annotated[int, Query(ge=1, le=30)] = DAYS
+) -> dict[str, Any]:
+    """What such a rule would have told of the last days, what became of it, and why it wants the rest not."""
+    rule = _filled(Rule(user=request.user), body)
+    now = now_ms()
+    found = preview(rule.wish(), now, days)
+    ended = sum(found.outcomes.values())
+    return {
+        "now_ms": now,
+        "since_ms": found.since_ms,
+        "wanted": found.wanted,
+        "outcomes": dict(found.outcomes),
+        "converged_rate": round(found.outcomes["converged"] / ended, 3) if ended else None,
+        "median_s": found.median_s,
+        "refused": dict(found.refused),
+    }
+
+
 @router.put("/rules/{rule_id}")
 def change_rule(request: HttpRequest, rule_id: int, body: RuleBody) -> dict[str, Any]:
     """Replace one as a whole."""
@@ -152,6 +173,13 @@ def _store(request: HttpRequest, rule: Rule, body: RuleBody) -> Rule:
     own = list(Channel.objects.filter(user=request.user, pk__in=body.channels))
     if len(own) < len(set(body.channels)):
         raise InvalidInput("channels: name your own by their ids; see /api/v1/channels")
+    _filled(rule, body).save()
+    rule.channels.set(own)
+    return rule
+
+
+def _filled(rule: Rule, body: RuleBody) -> Rule:
+    """With what was asked for; raises `InvalidInput` that names each field which cannot be."""
     for name in _FIELDS:
         setattr(rule, name, getattr(body, name))
     rule.home_id = body.home or None
@@ -160,8 +188,6 @@ def _store(request: HttpRequest, rule: Rule, body: RuleBody) -> Rule:
     except ValidationError as error:
         said = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
         raise InvalidInput(said) from None
-    rule.save()
-    rule.channels.set(own)
     return rule
 
 
