@@ -16,7 +16,11 @@ from tests.support.trades import Made
 
 pytestmark = pytest.mark.django_db
 NOW_MS = int(time.time() * 1000)
-OVERDUE_MS = NOW_MS + 10 * 60_000
+
+
+def overdue_ms() -> int:
+    """When no broker redelivers any more what is missed now."""
+    return int(time.time() * 1000) + 10 * 60_000
 
 
 @pytest.fixture(autouse=True)
@@ -37,16 +41,16 @@ def test_a_number_that_never_comes_becomes_one_gap_around_its_time():
     for number in (0, 1, 3):
         arrive(number)
     assert arrivals.lost("binance", NOW_MS) == []  # it may still be redelivered
-    (gap,) = arrivals.lost("binance", OVERDUE_MS)
+    (gap,) = arrivals.lost("binance", overdue_ms())
     assert (gap.cause, gap.connection, gap.symbols) == (Cause.BATCH, "c", ())
     assert gap.from_ns <= (NOW_MS + 1000) * 1_000_000 < (NOW_MS + 3000) * 1_000_000 <= gap.to_ns
-    assert arrivals.lost("binance", OVERDUE_MS) == []
+    assert arrivals.lost("binance", overdue_ms()) == []
 
 
 def test_a_number_that_comes_late_is_no_gap():
     for number in (0, 2, 1):
         arrive(number)
-    assert arrivals.lost("binance", OVERDUE_MS) == []
+    assert arrivals.lost("binance", overdue_ms()) == []
 
 
 def test_a_number_that_was_set_aside_is_no_second_gap():
@@ -54,14 +58,14 @@ def test_a_number_that_was_set_aside_is_no_second_gap():
         arrive(number)
     (gap,) = quarantine.set_aside(wire.pack(FrameBatch("binance", "c", 1, 1, (b"?",), ((1, 1),))), "odd", 3)
     assert gap.cause is Cause.BATCH
-    assert arrivals.lost("binance", OVERDUE_MS) == []
+    assert arrivals.lost("binance", overdue_ms()) == []
 
 
 def test_a_worker_that_begins_anew_still_sees_the_hole():
     arrive(0)
     arrivals._newest.clear()
     arrive(2)
-    assert len(arrivals.lost("binance", OVERDUE_MS)) == 1
+    assert len(arrivals.lost("binance", overdue_ms())) == 1
 
 
 def test_forgotten_connections_leave_no_trace(redis_state):

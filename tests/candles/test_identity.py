@@ -57,7 +57,9 @@ def test_the_odd_one_out_does_not_hold_back_the_others(redis_state):
     other = Venue("binance", lambda at_s: 1_600.0, symbol="BTC-USDT")
     dollar = Venue("coinbase", lambda at_s: 1.0, symbol="USDT-USD")
     play(redis_state, LEADER, FOLLOWER, other, dollar)
-    assert {event["follower"]["exchange"] for event in published(redis_state)} == {"binance_us"}
+    events = published(redis_state)
+    assert {e["follower"]["exchange"] for e in events if e["kind"] == "LEADER_MOVE"} == {"binance_us"}
+    assert "binance" not in {e[leg]["exchange"] for e in events for leg in ("leader", "follower") if e[leg]}
     (alert,) = [json.loads(fields[b"event"]) for _, fields in redis_state.xrange(keys.alerts_stream())]
     assert (alert["exchange"], alert["symbol"]) == ("binance", "BTC-USDT")
 

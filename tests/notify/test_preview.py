@@ -34,7 +34,7 @@ def happened(count: int = 200) -> list[dict[str, Any]]:
         Signal.objects.create(
             event_id=told["event_id"], kind=told["kind"], phase="closed", base=told["base"],
             direction=told["direction"], leader_id="coinbase", follower_id="binance", window_s=60,
-            opened_ms=NOW_MS - dice.randrange(7 * DAY_MS - 60_000), closed_ms=NOW_MS,
+            opened_ms=NOW_MS - dice.randrange(6 * DAY_MS), closed_ms=NOW_MS,
             outcome=dice.choice(["converged", "expired"]), duration_ms=dice.randrange(1_000, 9_000), event=told,
             opening=told,
         )  # fmt: skip
