@@ -22,6 +22,8 @@ CASH = frozenset({DOLLAR, "EUR", "GBP", "JPY", "AUD", "CAD", "CHF", "SGD", "TRY"
 }  # fmt: skip
 """Money and the coins that follow one."""
 
+PEGGED = DOLLAR_COINS | CASH
+
 _LEVERAGED = re.compile(r"(.{2,})[2-5][LS]|(.{3,})(?:UP|DOWN|BULL|BEAR)")
 LEAVE_FACTOR = Decimal("1.25")
 LEAVE_AFTER = 3
@@ -127,8 +129,7 @@ def is_leveraged(base: str, assets: Iterable[str]) -> bool:
 
 
 def _is_excluded(symbol: Symbol, assets: Iterable[str], books: Iterable[Symbol]) -> bool:
-    pegged = DOLLAR_COINS | CASH
-    is_stable_pair = symbol.base in pegged and symbol.quote in pegged
+    is_stable_pair = symbol.base in PEGGED and symbol.quote in PEGGED
     is_twin = symbol.quote == "USDC" and Symbol(symbol.base, DOLLAR) in books
     return is_stable_pair or is_twin or is_leveraged(symbol.base, assets)
 

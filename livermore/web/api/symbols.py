@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja import Query, Router
 
 from livermore.web import market_facts, markets
+from symbols import universe
 from symbols.models import ExchangeSymbol
 
 router = Router(tags=["symbols"])
@@ -39,6 +40,22 @@ def list_symbols(
     if q:
         found = found.filter(Q(name__istartswith=q) | Q(native__istartswith=q))
     return {"count": found.count(), "symbols": [market_facts.row(s) for s in found[offset : offset + limit]]}
+
+
+@router.get("/common")
+def list_common(
+    request: HttpRequest,
+    least: Annotated[int, Query(ge=1, le=100)] = 2,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+) -> dict[str, Any]:
+    """Assets that trade at `least` exchanges or more: turnover in dollars, times the number of exchanges, decides."""
+    found = universe.common(least)[:limit]
+    return {
+        "assets": [
+            {"base": a.base, "turnover_usd_24h": str(a.turnover_usd), "exchanges": a.exchanges, "score": str(a.score)}
+            for a in found
+        ]
+    }
 
 
 @router.get("/{exchange}/{symbol}")
