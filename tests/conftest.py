@@ -59,6 +59,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--state-cluster", default="", help="address of a Redis Cluster for the state, to be emptied")
 
 
+def _forget() -> None:
+    """What workers remember of a Redis that has been emptied by now; each in its own process would begin anew."""
+    from candles.services import arrivals, ingest, section
+
+    for memory in (arrivals._newest, arrivals._epochs, ingest._books, ingest._previews):
+        memory.clear()
+    section._listings.cache_clear()
+
+
 @pytest.fixture
 def redis_state(redis_server: RedisServer, settings: Any, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
     """An empty state Redis (and broker), to which the settings point; yields a client of it."""
@@ -71,6 +80,7 @@ def redis_state(redis_server: RedisServer, settings: Any, request: pytest.Fixtur
     app.conf.broker_url = redis_server.broker_url
     client = state_redis() if on_cluster else redis.Redis.from_url(redis_server.state_url)
     client.flushall()
+    _forget()
     yield client
     if not on_cluster:
         client.close()

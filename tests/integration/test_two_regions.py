@@ -143,7 +143,9 @@ def _stored(state: Any) -> dict[str, list[tuple[int, int]]]:
 
 
 def test_a_partition_loses_no_trade_and_stores_none_twice(line: Line, home: int, afar: int, tmp_path: Path) -> None:
-    with stack(tmp_path / "var", {**_urls("127.0.0.1", home), "EXCHANGE_ENDPOINTS": ENDPOINTS}) as running:
+    database = f"sqlite:///{tmp_path / 'both.sqlite3'}"  # one file for both: the line is what is tried
+    given = {**_urls("127.0.0.1", home), "EXCHANGE_ENDPOINTS": ENDPOINTS, "DATABASE_URL": database}
+    with stack(tmp_path / "var", given) as running:
         state = redis.Redis(port=home, db=1)
         far = [_far(line, running, afar, "simulate", "binance", "--ports", f"binance={VENUE_PORT}", "--seed", "5")]
         try:

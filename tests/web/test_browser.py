@@ -28,7 +28,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def overview(tab: Chromium, site: Site, redis_state: redis.Redis) -> Chromium:
+def overview(tab: Chromium, site: Site, redis_state: redis.Redis, db: None) -> Chromium:
     """The overview of four streaming exchanges with charts, freshly loaded."""
     for slug in ("coinbase", "binance", "kucoin", "mexc"):
         market_data.set_stream(redis_state, slug)
