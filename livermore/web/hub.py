@@ -118,6 +118,7 @@ class Hub:
                 log.warning("web.hub_lost reader=%s why=%s", _name(step), type(error).__name__)
             except Exception:
                 log.exception("web.hub_failed reader=%s", _name(step))
+            _heed_cancellation()
             if step in self._standing:
                 self._send_home(step)
             await asyncio.sleep(RETRY_S)
@@ -196,6 +197,7 @@ class Hub:
             self._stand(self._follow)
             while True:
                 answer = await connection.xread({keys.signals_stream(): newest}, count=100, block=BLOCK_MS)
+                _heed_cancellation()
                 for _, entries in answer.items() if isinstance(answer, dict) else answer or ():
                     for entry, fields in _flat(entries):
                         newest = entry
@@ -212,6 +214,13 @@ class Hub:
     def is_wanted(self, prefix: str) -> bool:
         """Does any client listen to channels that begin so?"""
         return any(pattern.startswith(prefix) for pattern in self._wanted)
+
+
+def _heed_cancellation() -> None:
+    """End a task that was told to: redis-py may take that for a time-out of its own, and ask Redis once more."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _name(step: Any) -> str:

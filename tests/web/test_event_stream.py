@@ -141,6 +141,22 @@ def test_a_listener_that_does_not_keep_up_is_dropped_and_told() -> None:
     assert asyncio.run(scenario()) == ["dropped"]
 
 
+def test_a_canary_is_heard_by_the_hub_and_by_no_listener(redis_state: redis.Redis) -> None:
+    async def scenario() -> tuple[int | None, int | None, bool]:
+        hub = Hub()
+        unheard = hub.heard_ms("kucoin")
+        client = await hub.join([keys.channel_canary("*")])
+        began = hub.heard_ms("kucoin")
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while hub.heard_ms("kucoin") == began and asyncio.get_running_loop().time() < deadline:
+            await asyncio.to_thread(redis_state.publish, keys.channel_canary("kucoin"), "1")
+        return unheard, hub.heard_ms("kucoin") - began, client.queue.empty()
+
+    unheard, later, is_silent = asyncio.run(scenario())
+    assert (unheard, is_silent) == (None, True)
+    assert later > 0
+
+
 def test_when_redis_dies_listeners_are_sent_home_and_new_ones_are_refused(tmp_path: Any, settings: Any) -> None:
     server = RedisServer.start(tmp_path)
     settings.STATE_REDIS_URL = server.state_url
